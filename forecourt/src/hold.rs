@@ -1,0 +1,43 @@
+//! Reasons why a nozzle takes no order. A nozzle may have several at once; each is lifted by what set it.
+
+use serde::{Deserialize, Serialize};
+
+/// One reason (contract section 6, `holds`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// The dispenser does not answer.
+    CommLost,
+    /// It shows another price than set.
+    PriceMismatch,
+    /// The tank runs low.
+    TankLow,
+    /// The tank is being filled.
+    Unloading,
+    /// Emergency stop.
+    Emergency,
+    /// Combustible gas.
+    GasAlarm,
+    /// By a person or by the cloud.
+    Manual,
+    /// An earlier fuelling there is not settled.
+    Review,
+    /// Sales could no longer be stored.
+    StoreFull,
+    /// The dispenser reports a fault.
+    Fault,
+}
+
+impl Hold {
+    /// Whether only a person at the station may lift it (contract section 4: emergency, gas, price or safety).
+    #[must_use]
+    pub const fn is_on_site_only(self) -> bool {
+        matches!(self, Self::Emergency | Self::GasAlarm | Self::PriceMismatch | Self::Unloading | Self::Fault)
+    }
+
+    /// Whether it comes back by itself after a restart, from what is read then, and so is not stored.
+    #[must_use]
+    pub const fn is_observed(self) -> bool {
+        matches!(self, Self::CommLost | Self::StoreFull | Self::PriceMismatch | Self::Review)
+    }
+}

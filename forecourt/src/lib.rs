@@ -1,0 +1,15 @@
+//! Units, states and rules of a forecourt.
+//!
+//! Everything here is pure: events and time come in, commands come out. No clock, no I/O, no randomness of its own, so that one
+//! seed replays a whole day at a station. See `docs/architecture.md`.
+
+pub mod command;
+pub mod hold;
+pub mod ids;
+pub mod ledger;
+pub mod order;
+pub mod pump;
+pub mod record;
+pub mod time;
+pub mod timers;
+pub mod units;
