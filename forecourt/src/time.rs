@@ -48,8 +48,8 @@ impl fmt::Debug for Instant {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UtcTime(i64);
 
-/// Earliest and latest moment that RFC 3339 with four digits of year can say.
-const RANGE_MS: core::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
+/// Earliest and latest moment that prints as RFC 3339 with four digits of year (a day short of year 10000, as jiff has it).
+const RANGE_MS: core::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_207_200_000;
 
 impl UtcTime {
     /// From milliseconds since 1970-01-01T00:00:00Z, kept within the years 1 to 9999.
