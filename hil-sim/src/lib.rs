@@ -1,1 +1,4 @@
 //! hil-sim
+
+pub mod broker;
+pub mod platform;
