@@ -2,3 +2,4 @@
 
 pub mod broker;
 pub mod platform;
+pub mod rig;

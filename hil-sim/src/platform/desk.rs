@@ -284,6 +284,12 @@ impl Desk {
         self.station_state.as_ref()
     }
 
+    /// Of the station's money.
+    #[must_use]
+    pub fn currency(&self) -> Currency {
+        self.terms.currency
+    }
+
     /// How often things happened so far.
     #[must_use]
     pub fn counts(&self) -> Counts {

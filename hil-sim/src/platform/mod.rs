@@ -14,6 +14,7 @@
 mod account;
 mod chain;
 mod command;
+pub mod console;
 mod desk;
 mod envelope;
 mod keys;
