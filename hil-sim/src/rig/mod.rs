@@ -3,4 +3,5 @@
 
 pub mod daemon;
 pub mod plan;
+pub mod store;
 pub mod table;
