@@ -1,1 +1,6 @@
-//! hil-sim
+//! Simulated dispensers, lines and customers: what the daemon is tried against without a forecourt.
+
+pub mod customer;
+pub mod dispenser;
+pub mod prng;
+pub mod wire;
