@@ -8,4 +8,5 @@ pub mod dispenser;
 pub mod platform;
 pub mod prng;
 pub mod rig;
+pub mod serve;
 pub mod wire;

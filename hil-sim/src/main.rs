@@ -1,7 +1,8 @@
 //! Command line of the simulator.
 
 use clap::{Parser, Subcommand};
-use hil_sim::platform;
+use hil_sim::{demo, platform};
+use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 /// Simulated dispensers, customers, broker and platform for Forecourt Edge.
@@ -14,15 +15,19 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// A whole station on this machine, with a live board; `--once` for a script of six orders that must agree.
+    Demo(demo::Args),
     /// The reference platform at a terminal, against any broker.
     Platform(platform::console::Args),
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,rumqttd=off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match Cli::parse().command {
-        Task::Platform(args) => platform::console::run(args).await,
-    }
+    let good = match Cli::parse().command {
+        Task::Demo(args) => demo::run(args).await?,
+        Task::Platform(args) => platform::console::run(args).await.map(|()| true)?,
+    };
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,7 +1,10 @@
-//! What demo, bench and whole-station tests stand on: a station's plan, the real daemon as its own process, its store as seen
-//! from outside, and figures in columns.
+//! What demo, bench and whole-station tests stand on: a station's plan, its simulated dispensers and customers, the real daemon
+//! as its own process, its store as seen from outside, and figures in columns.
 
 pub mod daemon;
+pub mod people;
 pub mod plan;
+pub mod pumps;
+pub mod stage;
 pub mod store;
 pub mod table;

@@ -3,7 +3,7 @@
 use forecourt::ids::{FuellingPointId, Grade, NozzleId};
 use forecourt::units::{Currency, UnitPrice};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A grade and its price.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,12 +79,6 @@ impl Plan {
         self.directory.join("jwks.json")
     }
 
-    /// Where a pty of this name is linked.
-    #[must_use]
-    pub fn port_of(directory: &Path, line: &str) -> PathBuf {
-        directory.join(line)
-    }
-
     /// Every nozzle number, in order.
     #[must_use]
     pub fn nozzles(&self) -> Vec<NozzleId> {
@@ -93,6 +87,14 @@ impl Plan {
             dispensers.flat_map(|dispenser| &dispenser.nozzles).map(|nozzle| nozzle.number).collect();
         numbers.sort_unstable();
         numbers
+    }
+
+    /// What a nozzle sells. `None` if there is no such nozzle.
+    #[must_use]
+    pub fn grade_of(&self, number: NozzleId) -> Option<&Grade> {
+        let dispensers = self.lines.iter().flat_map(|line| &line.dispensers);
+        let mut nozzles = dispensers.flat_map(|dispenser| &dispenser.nozzles);
+        nozzles.find(|nozzle| nozzle.number == number).map(|nozzle| &nozzle.grade)
     }
 
     /// The price of a grade.
