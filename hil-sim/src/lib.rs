@@ -3,4 +3,5 @@
 pub mod customer;
 pub mod dispenser;
 pub mod prng;
+pub mod serve;
 pub mod wire;
