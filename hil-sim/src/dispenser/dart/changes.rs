@@ -37,14 +37,17 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Adds a change. A nozzle told twice alike is told once, at the later place.
+    /// Adds a change. A nozzle told twice alike is told once, after the last status.
     pub fn push(&mut self, report: Report, mut meaning: Meaning) {
         if let Report::Nozzle(..) = report
             && let Some(at) = self.queue.iter().rposition(|(queued, _)| matches!(queued, Report::Nozzle(..)))
             && self.queue[at].0 == report
-            && let Some((_, earlier)) = self.queue.remove(at)
         {
-            meaning = meaning.with(earlier);
+            if !self.queue.iter().skip(at).any(|(later, _)| matches!(later, Report::Status(_))) {
+                self.queue[at].1 = self.queue[at].1.with(meaning);
+                return;
+            }
+            meaning = self.queue.remove(at).map_or(meaning, |(_, earlier)| meaning.with(earlier));
         }
         self.queue.push_back((report, meaning));
         if self.queue.len() > MOST_CHANGES {
