@@ -6,6 +6,7 @@ use crate::ids::FuellingPointId;
 use crate::layout::Layout;
 use crate::order::{Limit, OrderRequest};
 use crate::preset;
+use crate::pump::State;
 use crate::time::{ClockQuality, Now};
 use crate::units::{Money, Volume};
 
@@ -44,7 +45,8 @@ pub fn decide(
         return Decision::Refuse(Outcome::StationHeld);
     }
     let holds = point.holds(request.nozzle);
-    if !holds.is_empty() {
+    // A closed dispenser takes no release; being closed is a state and no hold.
+    if !holds.is_empty() || point.state() == State::Closed {
         return Decision::Refuse(Outcome::NozzleUnavailable { holds });
     }
     if request.unit_price < rules.price {
@@ -101,6 +103,9 @@ pub fn sentence(outcome: &Outcome, layout: &Layout) -> String {
         Outcome::PriceChanged { unit_price_micros } => {
             let micros = unit_price_micros.get();
             format!("the pump's price is {}.{:06} a litre; confirm anew", micros / 1_000_000, micros % 1_000_000)
+        }
+        Outcome::NozzleUnavailable { holds } if holds.is_empty() => {
+            "the pump is switched off or has no prices yet".into()
         }
         Outcome::NozzleUnavailable { holds } => {
             let words: Vec<String> = holds.iter().map(|hold| hold.word().into()).collect();

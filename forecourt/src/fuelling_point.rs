@@ -127,6 +127,8 @@ pub struct FuellingPoint {
     last_sale: BTreeMap<NozzleId, LastSale>,
     timers: Timers<Timer>,
     moved_out: Option<MovedOut>,
+    /// The dispenser refused this call of the nozzle: another attempt needs another call, else the two could argue for ever.
+    call_refused: bool,
 }
 
 /// Why a command of the cloud came too late; the state that the order is in.
@@ -153,6 +155,7 @@ impl FuellingPoint {
             last_sale: BTreeMap::new(),
             timers: Timers::default(),
             moved_out: None,
+            call_refused: false,
         }
     }
 
@@ -360,7 +363,7 @@ impl FuellingPoint {
         } else {
             matches!(self.state, State::Idle | State::Calling)
         };
-        self.heard && at_hand && self.holds(nozzle).is_empty()
+        self.heard && at_hand && !self.call_refused && self.holds(nozzle).is_empty()
     }
 
     fn begin_release(&mut self, turn: &mut Turn<'_>) {
@@ -609,6 +612,7 @@ impl FuellingPoint {
 
     fn set_state(&mut self, state: State, lifted: Option<NozzleId>, turn: &mut Turn<'_>) {
         if self.state != state || self.lifted != lifted {
+            self.call_refused = false;
             self.state = state;
             self.lifted = lifted;
             self.since = turn.now.utc;
@@ -740,6 +744,7 @@ impl FuellingPoint {
             return;
         }
         let nozzle = current.release.nozzle;
+        self.call_refused = true;
         if why == Refusal::NotCalling && !current.withdrawn && current.finish.is_none() {
             self.rearm(turn);
             self.arm_next(turn);
@@ -772,10 +777,14 @@ impl FuellingPoint {
 
     fn on_price(&mut self, nozzle: NozzleId, price: UnitPrice, turn: &mut Turn<'_>) {
         let Some(agreed) = turn.layout().rules_of(nozzle).map(|rules| rules.price) else { return };
-        if price == agreed {
+        let held = self.holds(nozzle).contains(&Hold::PriceMismatch);
+        let text = format!("nozzle {nozzle} shows the price {price:?}, the station's is {agreed:?}");
+        if price == agreed && held {
             self.unhold(nozzle, Hold::PriceMismatch, turn);
-        } else {
+            turn.alarm("price_mismatch", self.place(), AlarmState::Cleared, turn.now.utc, text);
+        } else if price != agreed && !held {
             self.hold(nozzle, Hold::PriceMismatch, turn);
+            turn.alarm("price_mismatch", self.place(), AlarmState::Raised, turn.now.utc, text);
         }
     }
 

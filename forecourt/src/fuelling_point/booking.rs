@@ -63,6 +63,7 @@ impl FuellingPoint {
         let reading = current.release.end_seen.or_else(|| snapshot.reading.filter(of_this));
         let certain = current.release.end_seen.is_some();
         let outcome = settlement::settle(&self.known_of(&current, reading, end, certain, turn));
+        let outcome = against_what_was_seen(&current, outcome);
         let accounted = !matches!(outcome, Settlement::Review(_));
         self.conclude(current, outcome, end, turn);
         accounted.then_some(nozzle)
@@ -97,6 +98,7 @@ impl FuellingPoint {
                 current.release.totaliser_start = self.known.get(&named).map(|known| known.volume);
             }
             let outcome = settlement::settle(&self.known_of(&current, Some(*reading), total, true, turn));
+            let outcome = against_what_was_seen(&current, outcome);
             self.conclude(current, outcome, total, turn);
         } else if let (Some(nozzle), Some(total)) = (reading.nozzle.or(self.only_nozzle()), total) {
             self.reconcile_reading(nozzle, total, Some(*reading), turn);
@@ -353,5 +355,15 @@ impl FuellingPoint {
             context: request.map_or_else(|| "{}".into(), |request| request.context.clone()),
             sale_id: turn.new_id(),
         }
+    }
+}
+
+/// Fuel that was seen to flow does not become nothing because a display and a totaliser lag behind.
+fn against_what_was_seen(current: &Current, outcome: Settlement) -> Settlement {
+    match outcome {
+        Settlement::Nothing { .. } if current.volume.is_positive() => {
+            Settlement::Review("fuel was seen to flow, but neither the record nor the totaliser shows it")
+        }
+        outcome => outcome,
     }
 }
