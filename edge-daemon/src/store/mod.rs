@@ -1,0 +1,3 @@
+//! store
+/// File.
+pub const FILE_NAME: &str = "store.db";
