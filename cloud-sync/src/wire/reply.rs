@@ -99,3 +99,77 @@ fn object(content: &impl Serialize) -> Map<String, Value> {
         _ => Map::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forecourt::command::Outcome;
+    use forecourt::hold::Hold;
+    use forecourt::ids::NozzleId;
+    use forecourt::units::UnitPrice;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    fn id() -> CommandId {
+        CommandId::new("cmd-1").expect("an id")
+    }
+
+    #[test]
+    fn a_reply_of_the_site_has_the_members_of_its_row() {
+        let end = Uuid::from_u128(5);
+        let table = [
+            (Outcome::Armed, json!({"result":"armed"})),
+            (Outcome::Queued { position: 2 }, json!({"result":"queued","position":2})),
+            (Outcome::Duplicate { state: "armed".into(), end: None }, json!({"result":"duplicate","state":"armed"})),
+            (
+                Outcome::Conflict { state: "completed".into(), end: Some(end) },
+                json!({"result":"conflict","state":"completed","id":end.to_string()}),
+            ),
+            (
+                Outcome::GradeMismatch { suggested_nozzles: vec![NozzleId(4)] },
+                json!({"result":"grade_mismatch","suggested_nozzles":[4]}),
+            ),
+            (
+                Outcome::PriceChanged { unit_price_micros: UnitPrice::new(7_550_000) },
+                json!({"result":"price_changed","unit_price_micros":7_550_000}),
+            ),
+            (
+                Outcome::NozzleUnavailable { holds: vec![Hold::GasAlarm] },
+                json!({"result":"nozzle_unavailable","holds":["gas_alarm"]}),
+            ),
+            (Outcome::AlreadyEnded { end }, json!({"result":"already_ended","id":end.to_string()})),
+        ];
+        for (outcome, mut expected) in table {
+            let reply = Reply {
+                command_id: id(),
+                command_type: "fuel.order.authorise.v1".into(),
+                outcome,
+                detail: "so".into(),
+                repeated: false,
+            };
+            let common =
+                json!({"command_id":"cmd-1","command_type":"fuel.order.authorise.v1","detail":"so","repeated":false});
+            for (name, value) in common.as_object().expect("an object") {
+                expected[name] = value.clone();
+            }
+            assert_eq!(site_data(&reply), expected);
+            expected["repeated"] = true.into();
+            assert_eq!(repeated_data(&Remembered::Site(reply)), expected);
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_where_and_carries_null_for_what_could_not_be_read() {
+        let reply = LinkReply {
+            command_id: None,
+            command_type: None,
+            answer: Answer::Malformed { at: "/id".into() },
+            detail: "/id is missing".into(),
+        };
+        let expected = json!({"command_id":null,"command_type":null,"result":"malformed","at":"/id",
+            "detail":"/id is missing","repeated":false});
+        assert_eq!(link_data(&reply, false), expected);
+        let text = serde_json::to_string(&reply).expect("JSON");
+        assert_eq!(serde_json::from_str::<LinkReply>(&text).ok(), Some(reply));
+    }
+}
