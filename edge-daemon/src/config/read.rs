@@ -149,11 +149,8 @@ fn cloud(mut section: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -
     let secure = brokers.iter().flatten().any(|broker| broker.as_ref().is_some_and(|broker| broker.tls));
     let tls = if secure {
         let need = "a PEM file, as brokers are reached over mqtts";
-        let files_of = (
-            ca_file.required(report, need),
-            cert_file.required(report, need),
-            key_file.required(report, need),
-        );
+        let files_of =
+            (ca_file.required(report, need), cert_file.required(report, need), key_file.required(report, need));
         if let Some(key) = &files_of.2
             && files.is_open_to_all(&key.value)
         {

@@ -150,12 +150,7 @@ impl<'a, 'i> Section<'a, 'i> {
         Place { offset, key }
     }
 
-    fn take<T>(
-        &mut self,
-        key: &'static str,
-        kind: &str,
-        into: impl FnOnce(&'a DeValue<'i>) -> Option<T>,
-    ) -> Field<T> {
+    fn take<T>(&mut self, key: &'static str, kind: &str, into: impl FnOnce(&'a DeValue<'i>) -> Option<T>) -> Field<T> {
         self.known.push(key);
         let Some((_, value)) = self.table.into_iter().flatten().find(|(name, _)| name.get_ref() == key) else {
             return Field::Missing(self.place(key, self.at.offset));

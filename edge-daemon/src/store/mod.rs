@@ -125,8 +125,7 @@ impl Store {
             Some(head) => head,
             None => chain::head(&self.connection).map_err(fault)?,
         };
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
         let mut pen = writes::Pen {
             connection: &transaction,
             path,

@@ -11,7 +11,8 @@ use forecourt::time::UtcTime;
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
-pub(super) const PENDING: &str = "SELECT e.sequence, e.id, e.priority, e.body, 0 FROM outbox o JOIN event e USING (sequence)
+pub(super) const PENDING: &str =
+    "SELECT e.sequence, e.id, e.priority, e.body, 0 FROM outbox o JOIN event e USING (sequence)
     WHERE o.priority = ?1 AND o.set_aside = 0 AND o.sequence > ?2 ORDER BY o.sequence LIMIT ?3";
 pub(super) const ONE: &str = "SELECT e.sequence, e.id, e.priority, e.body, o.sequence IS NULL OR o.set_aside
     FROM event e LEFT JOIN outbox o USING (sequence) WHERE e.sequence = ?1";
@@ -53,11 +54,12 @@ impl Store {
         self.tally = None;
         let now = (self.clock)().unix_ms();
         let path = &self.path;
-        let outcome = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
-            let outcome = change(&transaction, now)?;
-            transaction.commit()?;
-            Ok(outcome)
-        });
+        let outcome =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+                let outcome = change(&transaction, now)?;
+                transaction.commit()?;
+                Ok(outcome)
+            });
         outcome.map_err(|error| StoreFault::from_sqlite(what, path, &error))
     }
 
@@ -128,8 +130,7 @@ impl OutboxStore for Store {
         let tally = self.tally()?;
         let mut oldest: Option<i64> = None;
         for priority in 0..PRIORITIES {
-            let first: Option<i64> =
-                one(&self.connection, &self.path, WHAT, OLDEST, [priority], |row| row.get(0))?;
+            let first: Option<i64> = one(&self.connection, &self.path, WHAT, OLDEST, [priority], |row| row.get(0))?;
             oldest = [oldest, first].into_iter().flatten().min();
         }
         let oldest_at = match oldest {
@@ -198,11 +199,8 @@ impl OutboxStore for Store {
         let found: Option<(String, String)> =
             one(&self.connection, &self.path, WHAT, RECALL, [id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let Some((giver, body)) = found else { return Ok(None) };
-        let remembered = if giver == "site" {
-            Remembered::Site(parse(WHAT, &body)?)
-        } else {
-            Remembered::Link(parse(WHAT, &body)?)
-        };
+        let remembered =
+            if giver == "site" { Remembered::Site(parse(WHAT, &body)?) } else { Remembered::Link(parse(WHAT, &body)?) };
         Ok(Some(remembered))
     }
 

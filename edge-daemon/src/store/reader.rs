@@ -50,7 +50,9 @@ impl Reader {
             return Err(StoreFault::Unavailable {
                 what: "open the store for reading",
                 path: path.into(),
-                why: format!("its schema is version {found}, not {known}: start edge-daemon once to bring it up to date"),
+                why: format!(
+                    "its schema is version {found}, not {known}: start edge-daemon once to bring it up to date"
+                ),
             });
         }
         Ok(Self { connection, path: path.into() })
@@ -114,7 +116,8 @@ impl Reader {
 
     fn find_reply(&self, id: &CommandId) -> Result<Option<Reply>, StoreFault> {
         const WHAT: &str = "look up the answer to a command";
-        let body: Option<String> = one(&self.connection, &self.path, WHAT, SITE_REPLY, [id.as_str()], |row| row.get(0))?;
+        let body: Option<String> =
+            one(&self.connection, &self.path, WHAT, SITE_REPLY, [id.as_str()], |row| row.get(0))?;
         body.map(|body| parse(WHAT, &body)).transpose()
     }
 
@@ -166,8 +169,7 @@ pub(super) fn memory(connection: &Connection, path: &Path) -> Result<Memory, Sto
         Ok((NozzleId(row.get(0)?), known))
     })?;
     memory.totalisers.extend(totalisers);
-    let holds =
-        all(connection, path, WHAT, HOLDS, [], |row| Ok((NozzleId(row.get(0)?), row.get::<_, String>(1)?)))?;
+    let holds = all(connection, path, WHAT, HOLDS, [], |row| Ok((NozzleId(row.get(0)?), row.get::<_, String>(1)?)))?;
     for (nozzle, hold) in holds {
         let hold: Hold = parse(WHAT, &serde_json::Value::String(hold).to_string())?;
         memory.holds.entry(nozzle).or_default().push(hold);
@@ -194,8 +196,7 @@ pub(super) fn one<T>(
     values: impl Params,
     read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Option<T>, StoreFault> {
-    let found =
-        connection.prepare_cached(sql).and_then(|mut statement| statement.query_row(values, read).optional());
+    let found = connection.prepare_cached(sql).and_then(|mut statement| statement.query_row(values, read).optional());
     found.map_err(|error| StoreFault::from_sqlite(what, path, &error))
 }
 

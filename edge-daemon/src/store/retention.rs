@@ -62,7 +62,8 @@ fn rounds(connection: &mut Connection, now: UtcTime) -> rusqlite::Result<Pruned>
         if let Some((sequence, hash)) = last {
             transaction.execute("DELETE FROM sale WHERE sequence <= ?1", [sequence])?;
             records = transaction.execute("DELETE FROM event WHERE sequence <= ?1", [sequence])?;
-            transaction.execute("UPDATE station SET pruned_sequence = ?1, pruned_hash = ?2", params![sequence, hash])?;
+            transaction
+                .execute("UPDATE station SET pruned_sequence = ?1, pruned_hash = ?2", params![sequence, hash])?;
         }
     }
     transaction.commit()?;

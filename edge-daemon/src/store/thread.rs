@@ -1,7 +1,7 @@
 //! The thread that owns the store. All that is queued when it turns to the queue becomes one commit.
 
-use crate::store::fault::StoreFault;
 use crate::store::Store;
+use crate::store::fault::StoreFault;
 use core::fmt;
 use forecourt::ledger::{Ticket, Write};
 use tokio::sync::mpsc::{self, Receiver, Sender};

@@ -12,9 +12,11 @@ pub(super) const ORDERS: &str = "SELECT order_id, nozzle, phase, received_ms, en
     ORDER BY received_ms DESC LIMIT ?1";
 pub(super) const OPEN: &str = "SELECT order_id, nozzle, phase, received_ms, ended, ended_ms FROM orders
     WHERE ended IS NULL ORDER BY place";
-pub(super) const OUTBOX: &str = "SELECT e.sequence, e.id, e.kind, e.time_ms, e.priority, o.set_aside, o.refusals, o.reason
+pub(super) const OUTBOX: &str =
+    "SELECT e.sequence, e.id, e.kind, e.time_ms, e.priority, o.set_aside, o.refusals, o.reason
     FROM outbox o JOIN event e USING (sequence) WHERE o.sequence > 0 ORDER BY o.sequence LIMIT ?1";
-const COUNTS: &str = "SELECT (SELECT count(*) FROM outbox WHERE set_aside = 0), (SELECT count(*) FROM outbox WHERE set_aside = 1)";
+const COUNTS: &str =
+    "SELECT (SELECT count(*) FROM outbox WHERE set_aside = 0), (SELECT count(*) FROM outbox WHERE set_aside = 1)";
 pub(super) const SALE_BY_ID: &str = "SELECT s.*, e.id, e.hash, e.acked_ms FROM sale s JOIN event e USING (sequence)
     WHERE s.sale_id = ?1";
 pub(super) const SALE_BY_ORDER: &str = "SELECT s.*, e.id, e.hash, e.acked_ms FROM sale s JOIN event e USING (sequence)

@@ -71,7 +71,7 @@ CREATE TABLE sale (
 
 -- An order has one sale at most.
 CREATE UNIQUE INDEX sale_of_order ON sale (order_id) WHERE order_id IS NOT NULL;
-CREATE INDEX sale_of_nozzle ON sale (nozzle, ended_ms);
+CREATE INDEX sale_of_nozzle ON sale (nozzle, ended_ms, sequence);
 
 CREATE TABLE orders (
     order_id     TEXT    PRIMARY KEY,
