@@ -381,7 +381,13 @@ impl Receiver {
 
     fn refuse(&mut self, why: Refused, raw: Vec<u8>, found: &mut Vec<Found>) {
         self.give_up_noise(found);
-        let inner = (1..raw.len()).find_map(|at| decode(&raw[at..]).ok().map(|frame| (at, frame)));
+        // one flipped bit in the ETX of a block makes its end look like a POLL or IAP with number 3
+        let is_likely = |frame: &Frame| match frame.control {
+            Control::Poll => frame.tx == 0,
+            Control::Iap => false,
+            _ => true,
+        };
+        let inner = (1..raw.len()).find_map(|at| decode(&raw[at..]).ok().filter(is_likely).map(|frame| (at, frame)));
         match inner {
             Some((at, frame)) => {
                 found.push(Found::Refused(why, raw[..at].to_vec()));
