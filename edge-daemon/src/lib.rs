@@ -1,1 +1,6 @@
-//! edge-daemon
+//! The daemon of a station: configuration, store, line trace and command line.
+
+pub mod config;
+pub mod ctl;
+pub mod store;
+pub mod trace;

@@ -29,6 +29,23 @@ pub enum Hold {
 }
 
 impl Hold {
+    /// The word of the contract.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::CommLost => "comm_lost",
+            Self::PriceMismatch => "price_mismatch",
+            Self::TankLow => "tank_low",
+            Self::Unloading => "unloading",
+            Self::Emergency => "emergency",
+            Self::GasAlarm => "gas_alarm",
+            Self::Manual => "manual",
+            Self::Review => "review",
+            Self::StoreFull => "store_full",
+            Self::Fault => "fault",
+        }
+    }
+
     /// Whether only a person at the station may lift it (contract section 4: emergency, gas, price or safety).
     #[must_use]
     pub const fn is_on_site_only(self) -> bool {
@@ -38,6 +55,6 @@ impl Hold {
     /// Whether it comes back by itself after a restart, from what is read then, and so is not stored.
     #[must_use]
     pub const fn is_observed(self) -> bool {
-        matches!(self, Self::CommLost | Self::StoreFull | Self::PriceMismatch | Self::Review)
+        matches!(self, Self::CommLost | Self::StoreFull | Self::PriceMismatch | Self::Review | Self::Fault)
     }
 }

@@ -1,1 +1,2 @@
-//! pump-drivers
+//! Dispenser protocols and the scheduler that owns one wire.
+pub mod dart;

@@ -1,0 +1,115 @@
+//! The line trace: every frame with direction, line and time, in a ring of files on disk; always on, bounded, never in the way.
+//!
+//! # Format, version 1
+//!
+//! Segments are files `NNNNNNNNNN.trace`; the number counts up for the life of the ring and the lowest ones are deleted. A segment
+//! begins with `FETRACE1`, its number (u64) and its first time in microseconds since 1970 (i64), both little endian. Records
+//! follow: length of the payload (varint, never 0), payload, one check byte (one's complement of the sum of the payload's
+//! bytes). A record that is cut or fails its check ends the segment: that is the torn tail of a power cut.
+//!
+//! A payload begins with its kind. Varints are LEB128; a time is the zigzag varint of the microseconds since the record before.
+//!
+//! | kind | then |
+//! |---|---|
+//! | 0 name of a line | line u8, UTF-8 |
+//! | 1 sent, 2 good, 3 unasked | line u8, time, the bytes |
+//! | 4 bad | line u8, time, length of the reason (varint), reason, the bytes |
+//! | 5 silence | line u8, time |
+//! | 6 lost entries | time, count (varint) |
+
+mod format;
+mod reader;
+mod writer;
+
+pub use reader::TraceReader;
+pub use writer::{Recorder, start};
+
+use core::fmt;
+
+/// A time on the wall clock in microseconds since 1970, finer than records need it: turnaround times are read from a trace.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct TraceTime(i64);
+
+impl TraceTime {
+    /// From microseconds since 1970.
+    #[must_use]
+    pub const fn from_unix_us(us: i64) -> Self {
+        Self(us)
+    }
+
+    /// Microseconds since 1970.
+    #[must_use]
+    pub const fn unix_us(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for TraceTime {
+    /// RFC 3339 in UTC with microseconds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = forecourt::time::UtcTime::from_unix_ms(self.0.div_euclid(1_000)).to_string();
+        let stem = millis.strip_suffix('Z').unwrap_or(&millis);
+        write!(f, "{stem}{:03}Z", self.0.rem_euclid(1_000))
+    }
+}
+
+/// What became of a frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Ours.
+    Sent,
+    /// A good answer.
+    Good,
+    /// A bad one, and why.
+    Bad(String),
+    /// Nothing came in time.
+    Silence,
+    /// Bytes that nobody was asked for.
+    Unasked,
+}
+
+impl Verdict {
+    /// Whether the bytes went towards the dispensers.
+    #[must_use]
+    pub const fn is_ours(&self) -> bool {
+        matches!(self, Self::Sent)
+    }
+
+    /// In one word.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Good => "good",
+            Self::Bad(_) => "bad",
+            Self::Silence => "silence",
+            Self::Unasked => "unasked",
+        }
+    }
+}
+
+/// One entry of the ring.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Entry {
+    /// A frame, or what came instead of one.
+    Frame {
+        /// When it was sent, or was complete.
+        at: TraceTime,
+        /// Name of the line.
+        line: String,
+        /// What became of it.
+        verdict: Verdict,
+        /// As on the wire.
+        bytes: Vec<u8>,
+    },
+    /// Entries that could not be written in time.
+    Lost {
+        /// When that was noticed.
+        at: TraceTime,
+        /// How many.
+        count: u64,
+    },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! The thread that writes the ring. Whoever records never waits: what does not fit into the queue is counted and noted.
+
+use crate::trace::format::{self, Context};
+use crate::trace::reader::{self, name_of};
+use crate::trace::{Entry, TraceTime};
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Entries that may wait for the thread.
+const QUEUE: usize = 8_192;
+/// What is recorded is on its way to the disk after this.
+const FLUSH: Duration = Duration::from_millis(500);
+/// Bytes gathered before they are written at once.
+const BATCH: usize = 32 * 1024;
+/// A disk that refused is left alone for this long.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Short segments, as many restarts leave them, may be this many times more than full ones.
+const SHORT_SEGMENTS: usize = 8;
+
+/// Records entries. Clones share one queue.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    entries: SyncSender<Entry>,
+    pub(super) lost: Arc<AtomicU64>,
+}
+
+impl Recorder {
+    /// Records an entry without ever waiting.
+    pub fn record(&self, entry: Entry) {
+        if self.entries.try_send(entry).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Entries lost since the start: the disk was too slow, full or broken.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// Starts the thread; it ends, with everything written, when the last recorder is dropped.
+///
+/// # Errors
+/// Where the directory cannot be made or read, or the system gives no thread.
+pub fn start(directory: &Path, segments: u32, segment_bytes: u64) -> std::io::Result<(Recorder, JoinHandle<()>)> {
+    std::fs::create_dir_all(directory)?;
+    let last = reader::segments(directory)?.last().copied().unwrap_or(0);
+    let (sender, receiver) = sync_channel(QUEUE);
+    let lost = Arc::new(AtomicU64::new(0));
+    let ring = Ring {
+        directory: directory.into(),
+        segments: usize::try_from(segments).unwrap_or(usize::MAX).max(2),
+        segment_bytes,
+        number: last,
+        open: None,
+        paused_until: None,
+        lost: Arc::clone(&lost),
+        noted: 0,
+        batch: Vec::new(),
+        batched: 0,
+    };
+    let thread = std::thread::Builder::new().name("trace".into()).spawn(move || ring.serve(&receiver))?;
+    Ok((Recorder { entries: sender, lost }, thread))
+}
+
+struct Segment {
+    file: File,
+    context: Context,
+    written: u64,
+}
+
+struct Ring {
+    directory: PathBuf,
+    segments: usize,
+    segment_bytes: u64,
+    number: u64,
+    open: Option<Segment>,
+    paused_until: Option<Instant>,
+    lost: Arc<AtomicU64>,
+    /// Lost entries that the ring already tells of.
+    noted: u64,
+    batch: Vec<u8>,
+    /// Entries in the batch.
+    batched: u64,
+}
+
+impl Ring {
+    fn serve(mut self, entries: &Receiver<Entry>) {
+        let mut flushed = Instant::now();
+        loop {
+            match entries.recv_timeout(FLUSH) {
+                Ok(entry) => self.take(&entry),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if self.batch.len() >= BATCH || flushed.elapsed() >= FLUSH {
+                self.flush();
+                flushed = Instant::now();
+            }
+        }
+        self.flush();
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        if self.paused_until.is_some_and(|until| Instant::now() < until) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.paused_until = None;
+        let full = self.open.as_ref().is_some_and(|open| open.written + self.batch.len() as u64 >= self.segment_bytes);
+        if full {
+            self.flush();
+            self.open = None;
+        }
+        let (Entry::Frame { at, .. } | Entry::Lost { at, .. }) = entry;
+        if self.open.is_none()
+            && let Err(why) = self.next_segment(*at)
+        {
+            self.give_up(&why, 1);
+            return;
+        }
+        let Some(open) = &mut self.open else { return };
+        let lost = self.lost.load(Ordering::Relaxed);
+        if lost > self.noted {
+            open.context.encode(&Entry::Lost { at: *at, count: lost - self.noted }, &mut self.batch);
+            self.noted = lost;
+        }
+        open.context.encode(entry, &mut self.batch);
+        self.batched += 1;
+    }
+
+    fn flush(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        if let Err(why) = open.file.write_all(&self.batch) {
+            let batched = self.batched;
+            self.give_up(&why, batched);
+            return;
+        }
+        open.written += self.batch.len() as u64;
+        self.batch.clear();
+        self.batched = 0;
+    }
+
+    /// The disk refused: the trace pauses, the station goes on.
+    fn give_up(&mut self, why: &std::io::Error, entries: u64) {
+        tracing::warn!(directory = %self.directory.display(), %why, "the line trace cannot be written; trying again in 10 s");
+        self.lost.fetch_add(entries, Ordering::Relaxed);
+        self.open = None;
+        self.batch.clear();
+        self.batched = 0;
+        self.paused_until = Some(Instant::now() + PAUSE);
+    }
+
+    fn next_segment(&mut self, first: TraceTime) -> std::io::Result<()> {
+        self.make_room()?;
+        let number = self.number + 1;
+        let mut file = File::options().write(true).create_new(true).open(self.directory.join(name_of(number)))?;
+        let header = format::header(number, first);
+        file.write_all(&header)?;
+        self.number = number;
+        self.open = Some(Segment { file, context: Context::starting_at(first), written: header.len() as u64 });
+        Ok(())
+    }
+
+    /// Deletes the oldest segments, so that the ring with one more full segment is within its bounds.
+    fn make_room(&self) -> std::io::Result<()> {
+        let mut kept: u64 = 0;
+        let mut count = 1;
+        let limit = self.segment_bytes.saturating_mul(self.segments as u64 - 1);
+        for number in reader::segments(&self.directory)?.into_iter().rev() {
+            let path = self.directory.join(name_of(number));
+            kept += std::fs::metadata(&path).map_or(0, |data| data.len());
+            count += 1;
+            // A segment may be longer than its bound by one batch.
+            if kept > limit.saturating_add(BATCH as u64) || count > self.segments.saturating_mul(SHORT_SEGMENTS) {
+                std::fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+}

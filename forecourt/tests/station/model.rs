@@ -1,0 +1,536 @@
+//! A store and dispensers as simple as can be, so that the core's promises can be checked from outside.
+
+use forecourt::command::{Ask, Command, Reply};
+use forecourt::hold::Hold;
+use forecourt::ids::{CommandId, FuellingPointId, Grade, NozzleId, OrderId, PriceSetId, UuidMaker};
+use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
+use forecourt::ledger::{EndedOrder, KnownTotaliser, Ledger, Memory, Release, Ticket, Write};
+use forecourt::order::{Basis, Limit, Order, OrderPhase, OrderRequest};
+use forecourt::pump::{Authorise, FromPump, Preset, PumpCommand, PumpEvent, Reading, Refusal, Snapshot, State, Token};
+use forecourt::record::{Record, Sale};
+use forecourt::site::{Output, Site};
+use forecourt::testing::capabilities;
+use forecourt::time::{ClockQuality, Instant, Now, UtcTime};
+use forecourt::units::{Currency, Money, UnitPrice, Volume};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+pub const PRICE: UnitPrice = UnitPrice::new(7_450_000);
+
+/// Two fuelling points with two nozzles each: 1 and 2 on the first, 3 and 4 on the second; odd ones deliver 92, even ones 95.
+pub fn layout() -> Layout {
+    let grade = |code: &str| Grade::new(code).unwrap();
+    let rules = GradeRules { price: PRICE, max_volume: Volume::new(100_000), max_fill: Duration::from_secs(600) };
+    let point = |nozzles: [u16; 2]| FuellingPointLayout {
+        capabilities: capabilities(),
+        nozzles: nozzles.map(NozzleId).to_vec(),
+    };
+    Layout {
+        currency: Currency::CNY,
+        price_set: PriceSetId::new("PS-1").unwrap(),
+        utc_offset_minutes: 480,
+        fuelling_points: [(FuellingPointId(1), point([1, 2])), (FuellingPointId(2), point([3, 4]))].into(),
+        nozzles: (1..=4)
+            .map(|n| {
+                let fp = FuellingPointId((n - 1) / 2 + 1);
+                (NozzleId(n), NozzleLayout { fp, grade: grade(if n % 2 == 1 { "92" } else { "95" }) })
+            })
+            .collect(),
+        grades: [(grade("92"), rules.clone()), (grade("95"), rules)].into(),
+        timers: TimerSettings::default(),
+        limits: Limits::default(),
+    }
+}
+
+pub fn request(order: &str, nozzle: u16, limit: Limit, expires_at: UtcTime) -> OrderRequest {
+    OrderRequest {
+        order_id: OrderId::new(order).unwrap(),
+        nozzle: NozzleId(nozzle),
+        grade: Grade::new(if nozzle % 2 == 1 { "92" } else { "95" }).unwrap(),
+        limit,
+        currency: Currency::CNY,
+        unit_price: PRICE,
+        expires_at,
+        lift_timeout_s: None,
+        basis: Basis::Prepaid,
+        code: None,
+        customer: None,
+        plate_masked: None,
+        context: r#"{"k":1}"#.into(),
+        content_hash: format!("{order}/{nozzle}/{limit:?}"),
+    }
+}
+
+/// The durable side: applies commits and answers look-ups.
+#[derive(Default, Clone)]
+pub struct Books {
+    pub orders: BTreeMap<OrderId, Order>,
+    pub replies: BTreeMap<CommandId, Reply>,
+    pub releases: BTreeMap<u64, Release>,
+    pub totalisers: BTreeMap<NozzleId, KnownTotaliser>,
+    pub holds: BTreeMap<NozzleId, Vec<Hold>>,
+    pub records: Vec<Record>,
+    last_release: u64,
+    last_place: u64,
+}
+
+impl Books {
+    pub fn apply(&mut self, writes: &[Write]) {
+        for write in writes {
+            match write {
+                Write::Order(order) => {
+                    self.last_place = self.last_place.max(order.place);
+                    let id = order.request.order_id.clone();
+                    if let Some(before) = self.orders.get(&id) {
+                        assert!(!matches!(before.phase, OrderPhase::Ended { .. }), "{id}: an end was overwritten");
+                    }
+                    self.orders.insert(id, (**order).clone());
+                }
+                Write::Reply { reply, .. } => {
+                    let before = self.replies.insert(reply.command_id.clone(), (**reply).clone());
+                    assert!(before.is_none(), "a command was answered anew");
+                }
+                Write::Release(release) => {
+                    self.last_release = self.last_release.max(release.release.0);
+                    self.releases.insert(release.release.0, (**release).clone());
+                }
+                Write::ReleaseClosed(release) => {
+                    self.releases.remove(&release.0);
+                }
+                Write::Totaliser { nozzle, volume, at } => {
+                    self.totalisers.insert(*nozzle, KnownTotaliser { volume: *volume, at: *at });
+                }
+                Write::Holds { nozzle, holds } => {
+                    self.holds.insert(*nozzle, holds.clone());
+                }
+                Write::Record { record, .. } => self.records.push((**record).clone()),
+            }
+        }
+    }
+
+    pub fn memory(&self) -> Memory {
+        Memory {
+            orders: self
+                .orders
+                .values()
+                .filter(|order| !matches!(order.phase, OrderPhase::Ended { .. }))
+                .cloned()
+                .collect(),
+            releases: self.releases.values().cloned().collect(),
+            totalisers: self.totalisers.clone(),
+            holds: self.holds.clone(),
+            last_release: self.last_release,
+            last_place: self.last_place,
+        }
+    }
+
+    pub fn sales(&self) -> impl Iterator<Item = &Sale> {
+        self.records.iter().filter_map(|record| match record {
+            Record::Sale(sale) => Some(&**sale),
+            _ => None,
+        })
+    }
+
+    /// Volume of a nozzle that sales and unaccounted records explain.
+    pub fn explained(&self, nozzle: NozzleId) -> i64 {
+        self.records
+            .iter()
+            .map(|record| match record {
+                Record::Sale(sale) if sale.nozzle == nozzle => sale.volume.get() + sale.unaccounted.get(),
+                Record::Unaccounted(found) if found.nozzle == nozzle => found.volume.get(),
+                _ => 0,
+            })
+            .sum()
+    }
+}
+
+impl Ledger for Books {
+    fn reply_to(&self, id: &CommandId) -> Option<Reply> {
+        self.replies.get(id).cloned()
+    }
+    fn ended_order(&self, id: &OrderId) -> Option<EndedOrder> {
+        let order = self.orders.get(id)?;
+        match &order.phase {
+            OrderPhase::Ended { end } => {
+                Some(EndedOrder { content_hash: order.request.content_hash.clone(), end: end.clone() })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A dispenser with its driver: what reaches the core, and what fuel really did.
+pub struct Pump {
+    fp: FuellingPointId,
+    pub nozzles: Vec<NozzleId>,
+    pub lifted: Option<NozzleId>,
+    pub totals: BTreeMap<NozzleId, i64>,
+    running: Option<Running>,
+    last: Option<Reading>,
+    ending: Option<(Token, Reading, bool)>,
+    pub heard: bool,
+    tokens: u64,
+    power_cycled: bool,
+    /// The next release is refused by the dispenser although it is called for.
+    pub refuses: bool,
+    pub authorised: Vec<Authorise>,
+    events: VecDeque<PumpEvent>,
+}
+
+struct Running {
+    nozzle: NozzleId,
+    preset: Preset,
+    volume: i64,
+    stopped: bool,
+}
+
+fn amount_of(volume: i64) -> Money {
+    PRICE.cost_of(Volume::new(volume), Currency::CNY).unwrap()
+}
+
+impl Pump {
+    pub fn new(fp: u16) -> Self {
+        let nozzles: Vec<_> = [fp * 2 - 1, fp * 2].map(NozzleId).to_vec();
+        let totals = nozzles.iter().map(|n| (*n, 1_000_000 * i64::from(n.0))).collect();
+        let mut pump = Self {
+            fp: FuellingPointId(fp),
+            nozzles,
+            lifted: None,
+            totals,
+            running: None,
+            last: None,
+            ending: None,
+            heard: false,
+            tokens: 0,
+            power_cycled: false,
+            refuses: false,
+            authorised: Vec::new(),
+            events: VecDeque::new(),
+        };
+        pump.reconnect();
+        pump
+    }
+
+    fn token(&mut self) -> Token {
+        self.tokens += 1;
+        Token(self.tokens)
+    }
+
+    pub fn state(&self) -> State {
+        match (&self.running, self.lifted) {
+            (Some(running), _) if running.volume > 0 => State::Fuelling,
+            (Some(_), _) => State::Started,
+            (None, Some(_)) => State::Calling,
+            (None, None) => State::Idle,
+        }
+    }
+
+    fn report(&mut self) {
+        let (state, lifted) = (self.state(), self.lifted);
+        self.say(PumpEvent::State { state, lifted });
+    }
+
+    fn say(&mut self, event: PumpEvent) {
+        if self.heard {
+            self.events.push_back(event);
+        }
+    }
+
+    /// The driver hears the dispenser (again) and reads everything first.
+    pub fn reconnect(&mut self) {
+        if self.heard {
+            return;
+        }
+        self.events.clear();
+        self.ending = None;
+        self.heard = true;
+        let reading = self.running.as_ref().map(|running| reading(running.nozzle, running.volume)).or(self.last);
+        let token = self.token();
+        let snapshot = Snapshot {
+            state: self.state(),
+            lifted: self.lifted,
+            reading,
+            totalisers: self.totals.iter().map(|(nozzle, ml)| (*nozzle, Volume::new(*ml))).collect(),
+            power_cycled: std::mem::take(&mut self.power_cycled),
+            token,
+        };
+        self.say(PumpEvent::Snapshot(snapshot));
+    }
+
+    /// The line goes silent; the core hears of it.
+    pub fn lose(&mut self) {
+        if self.heard {
+            self.events.push_back(PumpEvent::Lost);
+            self.heard = false;
+        }
+    }
+
+    /// The controller's process ends: its driver forgets, the dispenser does not.
+    pub fn forget(&mut self) {
+        self.events.clear();
+        self.heard = false;
+    }
+
+    pub fn power_cycle(&mut self) {
+        self.lose();
+        if let Some(running) = self.running.take() {
+            self.last = Some(reading(running.nozzle, running.volume));
+        }
+        self.power_cycled = true;
+    }
+
+    pub fn lift(&mut self, nozzle: NozzleId) {
+        if self.lifted.is_none() {
+            self.lifted = Some(nozzle);
+            self.report();
+        }
+    }
+
+    pub fn hang_up(&mut self) {
+        if self.lifted.take().is_none() {
+            return;
+        }
+        if let Some(running) = self.running.take() {
+            let reading = reading(running.nozzle, running.volume);
+            self.last = Some(reading);
+            if self.heard {
+                let token = self.token();
+                self.ending = Some((token, reading, false));
+                self.report();
+                self.say(PumpEvent::EndSeen { token, reading });
+                return;
+            }
+        }
+        self.report();
+    }
+
+    /// Fuel flows, never past the preset.
+    pub fn flow(&mut self, ml: i64) {
+        let Some(running) = &mut self.running else { return };
+        if running.stopped || self.lifted != Some(running.nozzle) {
+            return;
+        }
+        let room = match running.preset {
+            Preset::Volume(limit) => limit.get() - running.volume,
+            Preset::Amount(limit) => {
+                let most = PRICE.volume_for(limit, Currency::CNY).unwrap().get();
+                most - most % 10 - running.volume
+            }
+        };
+        let ml = (ml - ml % 10).clamp(0, room.max(0));
+        running.volume += ml;
+        *self.totals.get_mut(&running.nozzle).unwrap() += ml;
+        let volume = running.volume;
+        self.report();
+        self.say(PumpEvent::Running { volume: Volume::new(volume), amount: amount_of(volume) });
+    }
+
+    /// Fuel is taken with the pump in manual mode while nobody listens.
+    pub fn manual(&mut self, nozzle: NozzleId, ml: i64) {
+        if self.heard || self.running.is_some() || self.lifted.is_some() {
+            return;
+        }
+        let ml = ml - ml % 10;
+        *self.totals.get_mut(&nozzle).unwrap() += ml;
+        self.last = Some(reading(nozzle, ml));
+    }
+
+    pub fn command(&mut self, command: PumpCommand) {
+        if !self.heard {
+            return; // lost with the line; the snapshot tells later
+        }
+        match command {
+            PumpCommand::Authorise(authorise) => self.authorise(authorise),
+            PumpCommand::Stop | PumpCommand::Withdraw => {
+                if let Some(running) = &mut self.running {
+                    running.stopped = true; // ends when the nozzle is hung up
+                }
+            }
+            PumpCommand::Stored(token) => {
+                if let Some((waiting, reading, ended)) = self.ending
+                    && waiting == token
+                {
+                    if ended {
+                        self.ending = None;
+                    } else {
+                        let next = self.token();
+                        self.ending = Some((next, reading, true));
+                        let totaliser = Some(Volume::new(self.totals[&reading.nozzle.unwrap()]));
+                        self.say(PumpEvent::Ended { token: next, reading, totaliser });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn authorise(&mut self, authorise: Authorise) {
+        let release = authorise.release;
+        let positive = match authorise.preset {
+            Preset::Amount(money) => money.is_positive(),
+            Preset::Volume(volume) => volume.is_positive(),
+        };
+        assert!(positive, "released without a limit: {authorise:?}");
+        let calling = self.lifted == Some(authorise.nozzle) && self.running.is_none() && self.ending.is_none();
+        if !calling {
+            self.say(PumpEvent::Refused { release, why: Refusal::NotCalling });
+        } else if std::mem::take(&mut self.refuses) {
+            self.say(PumpEvent::Refused { release, why: Refusal::NoEffect });
+        } else {
+            self.last = None;
+            self.running =
+                Some(Running { nozzle: authorise.nozzle, preset: authorise.preset, volume: 0, stopped: false });
+            self.authorised.push(authorise);
+            self.say(PumpEvent::Released { release });
+            self.report();
+        }
+    }
+}
+
+fn reading(nozzle: NozzleId, volume: i64) -> Reading {
+    Reading { nozzle: Some(nozzle), volume: Volume::new(volume), amount: amount_of(volume), price: Some(PRICE) }
+}
+
+/// Core, books and pumps together.
+pub struct World {
+    pub site: Site,
+    pub books: Books,
+    pub pumps: Vec<Pump>,
+    pub mono: u64,
+    pub replies: Vec<Reply>,
+    pending: VecDeque<(Ticket, Vec<Write>)>,
+    boots: u8,
+    commands: u32,
+}
+
+const EPOCH_MS: i64 = 1_795_250_000_000;
+
+impl World {
+    pub fn new() -> Self {
+        let books = Books::default();
+        let site = Site::new(layout(), books.memory(), UuidMaker::new([0; 32]), now_at(0));
+        let mut world = Self {
+            site,
+            books,
+            pumps: vec![Pump::new(1), Pump::new(2)],
+            mono: 0,
+            replies: Vec::new(),
+            pending: VecDeque::new(),
+            boots: 0,
+            commands: 0,
+        };
+        world.run();
+        world.commit_all();
+        world
+    }
+
+    pub fn now(&self) -> Now {
+        now_at(self.mono)
+    }
+
+    /// Lets everything happen that happens without time or a disk.
+    pub fn run(&mut self) {
+        loop {
+            let now = self.now();
+            let mut moved = false;
+            while let Some(output) = self.site.poll_output(now) {
+                moved = true;
+                match output {
+                    Output::Store { ticket, writes } => self.pending.push_back((ticket, writes)),
+                    Output::Pump { fp, command } => {
+                        if let PumpCommand::Authorise(authorise) = &command {
+                            assert!(
+                                self.books.releases.contains_key(&authorise.release.0),
+                                "sent before it was durable: {authorise:?}"
+                            );
+                        }
+                        self.pumps[usize::from(fp.0) - 1].command(command);
+                    }
+                    Output::Reply(reply) => self.replies.push(reply),
+                    _ => {}
+                }
+            }
+            for at in 0..self.pumps.len() {
+                while let Some(event) = self.pumps[at].events.pop_front() {
+                    moved = true;
+                    let fp = self.pumps[at].fp;
+                    self.site.handle_pump(FromPump { fp, event }, now);
+                }
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    pub fn commit(&mut self) -> bool {
+        let Some((ticket, writes)) = self.pending.pop_front() else { return false };
+        self.books.apply(&writes);
+        self.site.handle_stored(ticket, self.now());
+        self.run();
+        true
+    }
+
+    pub fn commit_all(&mut self) {
+        self.run();
+        while self.commit() {}
+    }
+
+    pub fn pass(&mut self, seconds: u64) {
+        let end = self.mono + seconds * 1_000_000;
+        while let Some(due) = self.site.poll_timeout().filter(|due| due.as_micros() <= end) {
+            self.mono = self.mono.max(due.as_micros());
+            self.site.handle_timeout(self.now());
+            self.run();
+        }
+        self.mono = end;
+    }
+
+    /// The process ends; `durable` of the commits under way reached the disk before.
+    pub fn crash(&mut self, durable: usize) {
+        for (_, writes) in std::mem::take(&mut self.pending).into_iter().take(durable) {
+            self.books.apply(&writes);
+        }
+        self.boots += 1;
+        let ids = UuidMaker::new([self.boots; 32]);
+        self.site = Site::new(layout(), self.books.memory(), ids, self.now());
+        for pump in &mut self.pumps {
+            pump.forget();
+            pump.reconnect();
+        }
+        self.run();
+    }
+
+    pub fn ask_as(&mut self, id: &str, ask: Ask) {
+        let command = Command { id: CommandId::new(id).unwrap(), kind: "test".into(), ask };
+        let now = self.now();
+        self.site.handle_command(command, &self.books, now);
+        self.run();
+    }
+
+    pub fn ask(&mut self, ask: Ask) -> String {
+        self.commands += 1;
+        let id = format!("c{}", self.commands);
+        self.ask_as(&id, ask);
+        id
+    }
+
+    pub fn pay(&mut self, order: &str, nozzle: u16, limit: Limit) -> String {
+        let expires = self.now().utc.plus_ms(600_000);
+        self.ask(Ask::Authorise(Box::new(request(order, nozzle, limit, expires))))
+    }
+
+    /// The word of the reply to a command, once it came.
+    pub fn word(&self, id: &str) -> Option<&'static str> {
+        self.replies.iter().find(|reply| reply.command_id.as_str() == id).map(|reply| reply.outcome.word())
+    }
+
+    pub fn phase(&self, order: &str) -> &'static str {
+        self.books.orders[&OrderId::new(order).unwrap()].phase.word()
+    }
+}
+
+pub fn now_at(mono: u64) -> Now {
+    let ms = i64::try_from(mono / 1_000).unwrap();
+    Now { mono: Instant::from_micros(mono), utc: UtcTime::from_unix_ms(EPOCH_MS + ms), clock: ClockQuality::Synced }
+}
