@@ -1,7 +1,7 @@
 //! Command line of the simulator.
 
 use clap::{Parser, Subcommand};
-use hil_sim::{demo, platform};
+use hil_sim::{bench, demo, platform};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -17,6 +17,8 @@ struct Cli {
 enum Task {
     /// A whole station on this machine, with a live board; `--once` for a script of six orders that must agree.
     Demo(demo::Args),
+    /// Figures of the real daemon on simulated lines with real pacing.
+    Bench(bench::Args),
     /// The reference platform at a terminal, against any broker.
     Platform(platform::console::Args),
 }
@@ -27,6 +29,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let good = match Cli::parse().command {
         Task::Demo(args) => demo::run(args).await?,
+        Task::Bench(args) => bench::run(args).await.map(|()| true)?,
         Task::Platform(args) => platform::console::run(args).await.map(|()| true)?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
