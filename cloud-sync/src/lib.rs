@@ -4,5 +4,6 @@
 //! the daemon brings ([`outbox::store::OutboxStore`]); what this crate keeps in memory is bounded and may be lost at any moment.
 
 pub mod link;
+pub mod mqtt;
 pub mod outbox;
 pub mod wire;
