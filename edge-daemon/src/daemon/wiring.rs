@@ -1,6 +1,7 @@
 //! From the configuration to the core's layout and to one line for each wire.
 
 use crate::config::{self, Config};
+use cloud_sync::mqtt::{BadSettings, BrokerUrl};
 use forecourt::ids::NozzleId;
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
 use forecourt::units::UnitPrice;
@@ -10,7 +11,6 @@ use pump_drivers::line::{Echo, Line, LineSettings};
 use std::collections::BTreeMap;
 
 /// A line with its name and place, ready to be run.
-#[derive(Debug)]
 pub struct Wired {
     /// As configured.
     pub config: config::Line,
@@ -30,7 +30,7 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
         let settings = line_settings(line);
         problems.extend(settings.problems().into_iter().map(|problem| format!("line {}: {problem}", line.name)));
         let heads: Vec<_> = line.dispensers.iter().map(|head| head_settings(config, line, head, &prices)).collect();
-        let wrong = dart::problems(&heads);
+        let wrong = dart::validate(&heads);
         problems.extend(wrong.into_iter().map(|problem| format!("line {}: {problem}", line.name)));
         if problems.is_empty() {
             let drivers = heads.into_iter().map(|head| Box::new(dart::DartDriver::new(head)) as Box<dyn Driver>).collect();
@@ -124,4 +124,13 @@ pub fn layout(config: &Config, wired: &[Wired]) -> Layout {
             queue: usize::try_from(config.limits.queue).unwrap_or(usize::MAX).saturating_add(1),
         },
     }
+}
+
+/// A broker's address as the link wants it.
+///
+/// # Errors
+/// Where it is none; the configuration was checked before.
+pub fn broker(broker: &config::Broker) -> Result<BrokerUrl, BadSettings> {
+    let scheme = if broker.tls { "mqtts" } else { "mqtt" };
+    format!("{scheme}://{}:{}", broker.host, broker.port).parse()
 }
