@@ -13,9 +13,10 @@ use hil_sim::dispenser::physics::{NozzleConfig, PumpConfig};
 use hil_sim::dispenser::record::Moment;
 use hil_sim::dispenser::{Action, Address, Condition, NozzleIndex};
 use hil_sim::prng::Prng;
-use hil_sim::serve::{Endpoint, Epoch, Served, StateFault, StateFile};
-use hil_sim::wire::{DeviceId, Wire, WireConfig};
-use std::fs::OpenOptions;
+use hil_sim::serve::{Endpoint, Epoch, Parity, Served, StateFault, StateFile};
+use hil_sim::wire::{DeviceId, Pace, Wire, WireConfig};
+use rustix::pty::OpenptFlags;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -114,4 +115,19 @@ fn totalisers_outlive_the_simulator() {
     assert_eq!(totaliser, Some(Volume::new(1_234_560)));
     std::fs::write(&path, "{\"devices\": 3}").expect("written");
     assert!(matches!(StateFile::open(path, &mut second), Err(StateFault::Content { .. })));
+}
+
+#[test]
+fn a_serial_port_is_served_and_paced_by_its_own_uart() {
+    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pty");
+    rustix::pty::unlockpt(&master).expect("unlocked");
+    let name = rustix::pty::ptsname(&master, Vec::new()).expect("a name");
+    let path = name.to_str().expect("a path").into();
+    let endpoint = Endpoint::Serial { path, baud: 9_600, parity: Parity::Odd };
+    assert_eq!(endpoint.pace(9_600), Pace::NONE);
+    let _served = Served::start(wire(), &endpoint, Epoch::start(), None).expect("served");
+    assert_eq!(ask(&mut File::from(master), &[0x51, 0x20, 0xFA]), [0x51, 0x70, 0xFA]);
+    let missing = Endpoint::Serial { path: "/dev/no-such-port".into(), baud: 9_600, parity: Parity::Odd };
+    let fault = Served::start(wire(), &missing, Epoch::start(), None).expect_err("no such port");
+    assert!(fault.to_string().contains("/dev/no-such-port"), "{fault}");
 }
