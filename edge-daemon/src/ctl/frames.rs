@@ -95,7 +95,8 @@ pub(super) fn trace(
         return Err(Failure::new(exit::NO_INPUT, format!("no line is called {name}; known are {}", known.join(", "))));
     }
     let missing = |why: std::io::Error| {
-        let text = format!("{}: no trace can be read there: {why}; edge-daemon makes it when it runs", directory.display());
+        let text =
+            format!("{}: no trace can be read there: {why}; edge-daemon makes it when it runs", directory.display());
         Failure::new(exit::NO_INPUT, text)
     };
     let mut reader =
@@ -117,7 +118,9 @@ pub(super) fn trace(
 
 fn show(entry: &Entry, config: Option<&Config>, wanted: &Wanted, out: &mut dyn Write) -> std::io::Result<()> {
     let (at, line, verdict, bytes) = match entry {
-        Entry::Lost { at, count } if wanted.json => return writeln!(out, "{}", json!({"at": at.to_string(), "lost": count})),
+        Entry::Lost { at, count } if wanted.json => {
+            return writeln!(out, "{}", json!({"at": at.to_string(), "lost": count}));
+        }
         Entry::Lost { at, count } => return writeln!(out, "{at}  {count} frames lost: the disk was too slow"),
         Entry::Frame { at, line, verdict, bytes } => (at, line, verdict, bytes),
     };

@@ -27,8 +27,12 @@ mod exit {
 
 /// Looks into a Forecourt Edge station. It only reads: nothing here changes what the station does.
 #[derive(Debug, Parser)]
-#[command(name = "edgectl", version, after_help = "Exit codes: 0 done, 64 usage, 66 not found, 69 not running, 74 store or \
-    disk, 78 configuration.")]
+#[command(
+    name = "edgectl",
+    version,
+    after_help = "Exit codes: 0 done, 64 usage, 66 not found, 69 not running, 74 store or \
+    disk, 78 configuration."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -161,7 +165,10 @@ enum Direction {
 /// Why a command failed, for standard error and the exit code.
 #[derive(Debug)]
 enum Failure {
-    Said { code: u8, text: String },
+    Said {
+        code: u8,
+        text: String,
+    },
     /// Nobody reads our output any more, as after `| head`.
     Unread,
 }

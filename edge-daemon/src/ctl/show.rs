@@ -30,9 +30,8 @@ pub(super) fn table(out: &mut dyn Write, headings: &[&str], rows: &[Vec<String>]
 /// Prints any JSON: members one a line, lists of objects as tables.
 pub(super) fn document(out: &mut dyn Write, value: &Value, bold: bool) -> std::io::Result<()> {
     let Value::Object(members) = value else { return writeln!(out, "{}", cell(value)) };
-    let is_table = |value: &Value| {
-        value.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_object))
-    };
+    let is_table =
+        |value: &Value| value.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_object));
     let width = members.keys().map(|key| key.chars().count()).max().unwrap_or(0);
     for (key, value) in members.iter().filter(|(_, value)| !is_table(value)) {
         writeln!(out, "{key:<width$}  {}", cell(value))?;

@@ -34,9 +34,8 @@ pub(super) fn show(place: &Place, json: bool, out: &mut dyn Write, bold: bool) -
         let text = format!("{}: {why}; is edge-daemon running? systemctl status edge-daemon", socket.display());
         Failure::new(exit::UNAVAILABLE, text)
     })?;
-    let snapshot: Value = serde_json::from_str(&text).map_err(|why| {
-        Failure::new(exit::UNAVAILABLE, format!("{}: what came is no JSON: {why}", socket.display()))
-    })?;
+    let snapshot: Value = serde_json::from_str(&text)
+        .map_err(|why| Failure::new(exit::UNAVAILABLE, format!("{}: what came is no JSON: {why}", socket.display())))?;
     if json {
         writeln!(out, "{snapshot}")?;
     } else {
