@@ -374,7 +374,7 @@ impl Outbox {
             return None;
         }
         self.drop_oversized();
-        let more_is_coming = self.reading && self.more.contains(&true);
+        let more_is_coming = self.reading && self.more_waits();
         if self.ready.len() <= self.settings.batch && more_is_coming {
             // A page of more than a batch is on its way: better one full message than many small ones.
             return None;
@@ -576,6 +576,11 @@ impl Outbox {
         Some(StoreAsk::Range { from, to, limit: self.page() })
     }
 
+    /// More than a batch waited when a page was last read.
+    fn more_waits(&self) -> bool {
+        self.more.contains(&true)
+    }
+
     const fn page(&self) -> usize {
         self.settings.batch + PAGE_MARGIN
     }
@@ -592,7 +597,8 @@ impl Outbox {
 
     /// The most important rows for one message: one, or a batch while more than a batch waits.
     fn take_ready(&mut self) -> Vec<Ready> {
-        let most = if self.ready.len() > self.settings.batch { self.settings.batch } else { 1 };
+        let many_wait = self.ready.len() > self.settings.batch || self.more_waits();
+        let most = if many_wait { self.settings.batch } else { 1 };
         let mut room = self.settings.unsettled.saturating_sub(self.sent.len());
         let mut bytes = 0;
         let mut keys = Vec::new();

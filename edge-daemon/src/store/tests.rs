@@ -137,7 +137,9 @@ fn a_full_disk_leaves_the_chain_as_it_was_and_the_same_writes_pass_later() {
     let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).expect("counts");
     store.connection.pragma_update(None, "max_page_count", pages).expect("limits");
     let many: Vec<Write> = (2..200).map(sale).collect();
+    assert_eq!(std::fs::metadata(home.path().join("ballast")).expect("reserved").len(), 8 * 1024 * 1024);
     let fault = store.apply(&[&many]).expect_err("no space");
+    assert!(!home.path().join("ballast").exists(), "the reserve is given free");
     assert!(fault.is_full(), "{fault}");
     assert!(fault.to_string().contains("free space"), "{fault}");
     assert_eq!(sequences(&store), [1]);
@@ -539,4 +541,14 @@ mod on_its_thread {
         drop(handle);
         is_whole(&thread.join().expect("ends"), 100);
     }
+}
+
+#[test]
+fn every_commit_is_flushed_to_the_disk() {
+    let home = home();
+    let store = open(home.path());
+    let read = |name| store.connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0));
+    assert_eq!(read("journal_mode"), Ok(rusqlite::types::Value::Text("wal".into())));
+    assert_eq!(read("synchronous"), Ok(rusqlite::types::Value::Integer(2)));
+    assert_eq!(read("foreign_keys"), Ok(rusqlite::types::Value::Integer(1)));
 }
