@@ -3,5 +3,7 @@
 //! Pure but for the MQTT client: bytes, rows and time come in, messages and asks come out. The rows themselves live in a store that
 //! the daemon brings ([`outbox::store::OutboxStore`]); what this crate keeps in memory is bounded and may be lost at any moment.
 
+pub mod link;
+pub mod mqtt;
 pub mod outbox;
 pub mod wire;

@@ -2,5 +2,6 @@
 
 pub mod config;
 pub mod ctl;
+pub mod daemon;
 pub mod store;
 pub mod trace;

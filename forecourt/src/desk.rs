@@ -105,6 +105,8 @@ pub(crate) struct Desk {
     pub(crate) online: bool,
     /// Commits fail: no new release.
     pub(crate) store_failing: bool,
+    /// The process is about to end: no new release.
+    pub(crate) stopping: bool,
 }
 
 impl Desk {
@@ -122,6 +124,7 @@ impl Desk {
             ended: BTreeMap::new(),
             online: false,
             store_failing: false,
+            stopping: false,
         }
     }
 
@@ -194,7 +197,7 @@ impl Turn<'_> {
     }
 
     pub(crate) fn may_release(&self) -> bool {
-        !self.desk.store_failing
+        !self.desk.store_failing && !self.desk.stopping
     }
 
     pub(crate) fn next_release(&mut self) -> ReleaseId {

@@ -147,6 +147,13 @@ impl UuidMaker {
         Self { random: ChaCha8Rng::from_seed(seed) }
     }
 
+    /// A seed for another maker whose ids never meet those of this one.
+    pub fn fork(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        self.random.fill_bytes(&mut seed);
+        seed
+    }
+
     /// The next id. Times before 1970 count as 1970.
     pub fn make(&mut self, at: UtcTime) -> Uuid {
         let mut noise = [0; 10];

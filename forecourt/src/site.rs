@@ -174,6 +174,11 @@ impl Site {
         }
     }
 
+    /// The process is about to end: nothing new is released; a fuelling under way finishes on its preset and is booked by the next run.
+    pub fn handle_stopping(&mut self) {
+        self.desk.stopping = true;
+    }
+
     /// The cloud can be reached, or not.
     pub fn handle_uplink(&mut self, online: bool) {
         self.desk.online = online;

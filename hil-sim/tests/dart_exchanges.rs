@@ -6,7 +6,8 @@ use forecourt::time::Instant;
 use forecourt::units::Volume;
 use hil_sim::dispenser::calculator::{Decimals, PriceDigits, VolumeDigits};
 use hil_sim::dispenser::dart::frame::{self, BlockNumber};
-use hil_sim::dispenser::dart::quirks::{Quirks, ResetHung, SuspendForm};
+use hil_sim::dispenser::dart::message::TotalsForm;
+use hil_sim::dispenser::dart::quirks::{AmountTotals, Quirks, ResetHung, SuspendForm};
 use hil_sim::dispenser::dart::{DartConfig, DartDispenser};
 use hil_sim::dispenser::flow::FlowProfile;
 use hil_sim::dispenser::physics::{NozzleConfig, PumpConfig};
@@ -358,4 +359,104 @@ fn a_limit_with_the_nozzle_in_is_5_or_again_6() {
         assert_eq!(stage.pump.condition(), Condition::Released, "both can be reset and authorised");
         assert_eq!(stage.wrongs(), []);
     }
+}
+
+/// What the next POLL brings after these transactions.
+fn reply(stage: &mut Stage, number: u8, transactions: &[u8]) -> String {
+    stage.order(&block(number, transactions));
+    let answer = stage.say(POLL);
+    if answer != NOTHING {
+        stage.acknowledge(&answer);
+    }
+    answer
+}
+
+#[test]
+fn totals_come_in_the_form_of_the_head() {
+    for (totals, answer) in [
+        (TotalsForm::SixteenTwice, "65 10 01 00 00 28 12 49 00 00 28 12 49 00 00 00 00 00"),
+        (TotalsForm::SixteenOnce, "65 10 01 00 00 28 12 49 00 00 00 00 00 00 00 00 00 00"),
+        (TotalsForm::Six, "65 06 01 00 00 28 12 49"),
+        (TotalsForm::Thirteen, "65 0D 01 00 00 00 28 12 49 00 00 00 00 00 00"),
+        (TotalsForm::SixteenWithFifteen, "65 10 00 00 28 12 49 00 00 28 12 49 00 00 00 00 00"),
+    ] {
+        let mut stage = Stage::new(Quirks { totals, ..Quirks::default() }, 2_812_490).numbered(1);
+        let got = reply(&mut stage, 1, &[0x65, 1, 1]);
+        let body = got.strip_prefix("57 31 ").unwrap_or_else(|| panic!("{got}"));
+        assert!(body.starts_with(answer), "{totals:?}: {got}");
+        let rest = &body[answer.len()..];
+        assert!(rest.ends_with(" 03 FA") && rest.len() <= " CC 10 CC 03 FA".len() + 3, "{totals:?}: {got}");
+        assert_eq!(reply(&mut stage, 2, &[0x65, 1, 9]), NOTHING, "it has no nozzle 9");
+        assert_eq!(reply(&mut stage, 3, &[0x66, 1, 1]), NOTHING, "it knows no amount totals");
+    }
+}
+
+#[test]
+fn amount_totals_follow_the_money_where_the_head_tells_them() {
+    for (amount_totals, request, answer) in [
+        (AmountTotals::Counter1n, [0x65, 1, 0x11], "65 10 11"),
+        (AmountTotals::Transaction66, [0x66, 1, 1], "66 10 01"),
+    ] {
+        let mut stage = Stage::new(Quirks { amount_totals, ..Quirks::default() }, 0).numbered(0xA);
+        stage.preset_amount_until_filling();
+        stage.until(476);
+        stage.expect("57 3D 02 08 00 00 04 76 00 05 00 00 01 01 06 A8 97 03 FA");
+        let got = reply(&mut stage, 7, &request);
+        assert!(got.contains(&format!("{answer} 00 00 05 00 00")), "{got}");
+    }
+}
+
+#[test]
+fn an_emergency_stop_ends_the_flow_and_its_alarm_stands_until_reset() {
+    let mut stage = Stage::new(Quirks::default(), 0).numbered(0xA);
+    stage.preset_amount_until_filling();
+    stage.act(Action::Alarm(9));
+    assert!(!stage.pump.pump().is_released());
+    let told = stage.say(POLL);
+    assert!(told.starts_with("57 3D 05 01 09 02 08 00 00 01 00 00 01 05 00 01 01 05 "), "{told}");
+    stage.acknowledge(&told);
+    assert!(reply(&mut stage, 7, &[1, 1, 0]).contains(" 05 01 09 "));
+    reply(&mut stage, 8, &[1, 1, 5]);
+    assert!(!reply(&mut stage, 9, &[1, 1, 0]).contains(" 05 01 09 "));
+}
+
+#[test]
+fn identity_and_damaged_blocks_are_answered_as_the_head_is_built() {
+    let mut stage = Stage::new(Quirks { naks_damaged: true, ..Quirks::default() }, 0);
+    assert!(reply(&mut stage, 1, &[1, 1, 3]).starts_with("57 30 09 05 00 00 02 00 00 "));
+    assert_eq!(stage.say("57 32 01 01 06 00 00 03 FA"), "57 52 FA");
+    let mut silent = Stage::new(Quirks::default(), 0);
+    assert_eq!(silent.say("57 32 01 01 06 00 00 03 FA"), "");
+}
+
+#[test]
+fn a_slow_head_authorises_late_and_a_stop_before_that_prevents_it() {
+    for stopped in [false, true] {
+        let quirks = Quirks { authorise_time: Duration::from_secs(2), ..Quirks::default() };
+        let mut stage = Stage::new(quirks, 0);
+        stage.act(Action::Lift(ONE));
+        stage.order(&block(1, &AUTHORISE_ALL));
+        assert_eq!(stage.pump.condition(), Condition::Calling);
+        if stopped {
+            stage.order(&block(2, &[1, 1, 8]));
+        }
+        stage.now = stage.now + Duration::from_millis(2_200);
+        stage.pump.handle_timeout(stage.now);
+        assert_eq!(stage.pump.condition() == Condition::Released, !stopped);
+    }
+}
+
+#[test]
+fn a_fuelling_released_by_hand_moves_the_totaliser_and_names_no_frame() {
+    let mut stage = Stage::new(Quirks::default(), 1_000_000);
+    stage.act(Action::ReleaseByHand);
+    stage.act(Action::Lift(ONE));
+    stage.until(300);
+    stage.act(Action::HangUp);
+    let done = stage.pump.pump().fuellings().last().expect("a fuelling");
+    assert!(done.released_by.frame.is_empty());
+    assert_eq!(
+        (done.totaliser_before, done.totaliser_after),
+        (Some(Volume::new(1_000_000)), Some(Volume::new(1_003_000)))
+    );
 }

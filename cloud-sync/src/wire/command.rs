@@ -188,6 +188,12 @@ impl Opened {
         !matches!(self.kind, Kind::Ack | Kind::Nack)
     }
 
+    /// Whether it stops fuel: no flood of other commands may keep it out.
+    #[must_use]
+    pub const fn is_stop(&self) -> bool {
+        matches!(self.kind, Kind::Stop)
+    }
+
     /// An answer of the link's own to this command.
     #[must_use]
     pub fn answer(&self, answer: Answer, detail: impl Into<String>) -> LinkReply {

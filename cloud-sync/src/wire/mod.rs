@@ -7,4 +7,5 @@ pub mod envelope;
 pub mod jws;
 pub mod records;
 pub mod reply;
+pub mod state;
 pub mod strict;

@@ -71,7 +71,9 @@ fn config(mut root: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -> 
         .flat_map(|line| &line.dispensers)
         .flat_map(|dispenser| dispenser.nozzles.iter().map(|nozzle| nozzle.grade.clone()))
         .collect();
-    seen.unsold(&grades, &sold);
+    if !report.has_errors() {
+        seen.unsold(&grades, &sold);
+    }
     let cloud = match cloud {
         None => None,
         Some(cloud) => Some(cloud?),

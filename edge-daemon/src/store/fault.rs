@@ -115,3 +115,26 @@ impl From<StoreFault> for cloud_sync::outbox::store::StoreFault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn a_full_disk_is_told_from_a_broken_one() {
+        let told = |code| {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            StoreFault::from_sqlite("store a commit", std::path::Path::new("/d/store.db"), &error)
+        };
+        // SQLITE_FULL, and SQLITE_IOERR_WRITE as over a file size limit
+        assert!(told(13).is_full());
+        assert!(told(778).is_full());
+        // SQLITE_READONLY, SQLITE_IOERR_FSYNC
+        for code in [8, 1_034] {
+            assert!(matches!(told(code), StoreFault::Unavailable { .. }), "{code}");
+        }
+        assert!(matches!(told(11), StoreFault::Damaged { .. }));
+        assert!(told(13).to_string().starts_with("store a commit: no space left for /d/store.db"));
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! A record, its link of the hash chain and its outbox row are one commit. Readers have connections of their own and never wait.
 
+mod ballast;
 mod chain;
 mod fault;
 mod migrate;
@@ -19,6 +20,7 @@ pub use retention::Pruned;
 pub use views::{OrderView, OutboxView, SaleView};
 
 use cloud_sync::wire::chain::Head;
+use core::cell::Cell;
 use forecourt::ids::StationId;
 use forecourt::ledger::{Memory, Write};
 use forecourt::time::UtcTime;
@@ -46,7 +48,7 @@ pub struct Store {
     /// The last link; `None` after a failed commit, until it is read again.
     head: Option<Head>,
     /// Rows in the outbox; `None` where they are to be counted again.
-    tally: Option<outbox::Tally>,
+    tally: Cell<Option<outbox::Tally>>,
     clock: fn() -> UtcTime,
     /// Held while the store is open, so that no second daemon writes.
     _lock: File,
@@ -71,7 +73,13 @@ impl Store {
         let mut connection = Connection::open(path).map_err(fault)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(fault)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(fault)?;
+        let mode: String =
+            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(fault)?;
+        if mode != "wal" {
+            // Any other mode with synchronous=FULL may lose the last commits in a power cut.
+            let why = format!("its file system allows no write-ahead log (journal mode {mode}); use a local disk");
+            return Err(StoreFault::Unavailable { what: WHAT, path: path.into(), why });
+        }
         connection.pragma_update(None, "synchronous", "FULL").map_err(fault)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(fault)?;
         connection.pragma_update(None, "journal_size_limit", JOURNAL_SIZE_LIMIT).map_err(fault)?;
@@ -85,8 +93,18 @@ impl Store {
         if found != station.as_str() {
             return Err(StoreFault::WrongStation { path: path.into(), found, expected: station.to_string() });
         }
+        ballast::take_in(path);
         let clock = wall_clock;
-        Ok(Self { connection, path: path.into(), station, boot, head: None, tally: None, clock, _lock: lock })
+        Ok(Self {
+            connection,
+            path: path.into(),
+            station,
+            boot,
+            head: None,
+            tally: Cell::new(None),
+            clock,
+            _lock: lock,
+        })
     }
 
     /// Takes the time of acknowledgements and ends from another clock, as a simulation does.
@@ -107,12 +125,16 @@ impl Store {
     /// Writes all batches in one commit, in order, durable when this returns.
     ///
     /// # Errors
-    /// [`StoreFault`]; then nothing of any batch is stored and the chain is as it was.
+    /// [`StoreFault`]; then nothing of any batch is stored and the chain is as it was. When the disk is full, reserved space is
+    /// given free, so that the same writes may pass when they are tried again.
     pub fn apply(&mut self, batches: &[&[Write]]) -> Result<(), StoreFault> {
         let outcome = self.commit(batches);
-        if outcome.is_err() {
+        if let Err(fault) = &outcome {
             self.head = None;
-            self.tally = None;
+            self.tally.set(None);
+            if fault.is_full() {
+                ballast::drop_it(&self.path);
+            }
         }
         outcome
     }
@@ -141,8 +163,8 @@ impl Store {
         let records = pen.records;
         transaction.commit().map_err(fault)?;
         self.head = Some(head);
-        if let Some(tally) = &mut self.tally {
-            tally.pending += records;
+        if let Some(tally) = self.tally.get() {
+            self.tally.set(Some(outbox::Tally { pending: tally.pending + records, ..tally }));
         }
         Ok(())
     }

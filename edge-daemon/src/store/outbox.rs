@@ -37,8 +37,8 @@ const COUNT: &str =
 /// A reason of a refusal is kept up to this many characters.
 const REASON_CHARS: usize = 200;
 
-/// How many rows the outbox has: counted once, then kept along.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// How many rows the outbox has: counted once after a change of the outbox, then carried along with new records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Tally {
     pub pending: u64,
     pub set_aside: u64,
@@ -51,7 +51,7 @@ impl Store {
         what: &'static str,
         change: impl FnOnce(&Transaction<'_>, i64) -> rusqlite::Result<T>,
     ) -> Result<T, StoreFault> {
-        self.tally = None;
+        self.tally.set(None);
         let now = (self.clock)().unix_ms();
         let path = &self.path;
         let outcome =
@@ -78,15 +78,16 @@ impl Store {
         Ok(rows)
     }
 
-    /// Pending rows and rows set aside. After a change they are counted again, which reads the outbox alone.
+    /// Pending rows and rows set aside.
     fn tally(&self) -> Result<Tally, StoreFault> {
-        if let Some(tally) = self.tally {
+        if let Some(tally) = self.tally.get() {
             return Ok(tally);
         }
         let counted = one(&self.connection, &self.path, "count the outbox", COUNT, [], |row| {
             Ok(Tally { pending: row.get(0)?, set_aside: row.get(1)? })
         })?;
-        Ok(counted.unwrap_or(Tally { pending: 0, set_aside: 0 }))
+        self.tally.set(counted);
+        Ok(counted.unwrap_or_default())
     }
 }
 
@@ -168,7 +169,6 @@ impl OutboxStore for Store {
             }
             Ok(newly)
         })?;
-        self.tally = self.tally().ok();
         Ok(newly)
     }
 

@@ -4,10 +4,14 @@ use crate::store::Store;
 use crate::store::fault::StoreFault;
 use core::fmt;
 use forecourt::ledger::{Ticket, Write};
+use std::collections::VecDeque;
+use std::time::Duration;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 /// Jobs that may wait. Beyond this the sender waits or is refused.
 pub const QUEUE: usize = 256;
+/// Between two tries of a commit that failed.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Commits that become one.
 const GROUP: usize = 64;
 
@@ -38,13 +42,16 @@ impl fmt::Debug for Job {
     }
 }
 
-/// What became of a commit. A failed one is not tried again here: the site decides.
+/// What became of a commit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// Durable.
     Stored(Ticket),
-    /// Nothing of it was stored.
-    Failed(Ticket, StoreFault),
+    /// It cannot be stored at present. It is tried again, and all others wait behind it so that their order is kept; once for each
+    /// time of trouble.
+    Failing(StoreFault),
+    /// Stored after all: the trouble is over.
+    Recovered,
 }
 
 /// The way to the thread. It ends when every handle is dropped, after all that was queued.
@@ -105,43 +112,69 @@ pub fn spawn(
 }
 
 fn serve(mut store: Store, mut jobs: Receiver<Job>, mut answer: impl FnMut(Answer)) -> Store {
-    let mut next = jobs.blocking_recv();
-    while let Some(job) = next.take() {
-        let mut group = Vec::new();
-        let mut after = None;
-        match job {
-            Job::Commit { ticket, writes } => group.push((ticket, writes)),
-            Job::Run(task) => after = Some(task),
+    // Only for a wait with an end; nothing else runs on it.
+    let timer = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a timer needs no resources");
+    let mut waiting = VecDeque::new();
+    let mut failing = false;
+    let mut ended = false;
+    while !ended {
+        let mut task = None;
+        let next = if failing {
+            timer.block_on(async { tokio::time::timeout(PAUSE, jobs.recv()).await })
+        } else {
+            Ok(jobs.blocking_recv())
+        };
+        match next {
+            Ok(Some(Job::Commit { ticket, writes })) => waiting.push_back((ticket, writes)),
+            Ok(Some(Job::Run(run))) => task = Some(run),
+            Ok(None) => ended = true,
+            Err(_) => {}
         }
-        while after.is_none() && group.len() < GROUP {
+        while task.is_none() && waiting.len() < GROUP {
             match jobs.try_recv() {
-                Ok(Job::Commit { ticket, writes }) => group.push((ticket, writes)),
-                Ok(Job::Run(task)) => after = Some(task),
+                Ok(Job::Commit { ticket, writes }) => waiting.push_back((ticket, writes)),
+                Ok(Job::Run(run)) => task = Some(run),
                 Err(_) => break,
             }
         }
-        commit(&mut store, group, &mut answer);
-        if let Some(task) = after {
+        failing = commit(&mut store, &mut waiting, failing, &mut answer);
+        // While commits fail, questions are still answered, and what the platform has acknowledged makes room.
+        if let Some(task) = task {
             task(&mut store);
         }
-        next = jobs.blocking_recv();
     }
     store
 }
 
-/// One commit for the group. Where a rule forbids one of them, each has a commit of its own, so that only the guilty one fails.
-fn commit(store: &mut Store, group: Vec<(Ticket, Vec<Write>)>, answer: &mut impl FnMut(Answer)) {
-    if group.is_empty() {
-        return;
+/// One commit for all that waits; what fails stays, first in line. True while it fails.
+///
+/// # Panics
+/// Where a rule of the books forbids it: a mistake of the core, after which nothing it holds can be trusted. The next run reads the
+/// dispensers first.
+fn commit(
+    store: &mut Store,
+    waiting: &mut VecDeque<(Ticket, Vec<Write>)>,
+    was_failing: bool,
+    answer: &mut impl FnMut(Answer),
+) -> bool {
+    if waiting.is_empty() {
+        return false;
     }
-    let batches: Vec<&[Write]> = group.iter().map(|(_, writes)| writes.as_slice()).collect();
+    let batches: Vec<&[Write]> = waiting.iter().map(|(_, writes)| writes.as_slice()).collect();
     match store.apply(&batches) {
-        Ok(()) => group.iter().for_each(|(ticket, _)| answer(Answer::Stored(*ticket))),
-        Err(StoreFault::Refused { .. }) if group.len() > 1 => {
-            for one in group {
-                commit(store, vec![one], answer);
+        Ok(()) => {
+            if was_failing {
+                answer(Answer::Recovered);
             }
+            waiting.drain(..).for_each(|(ticket, _)| answer(Answer::Stored(ticket)));
+            false
         }
-        Err(fault) => group.iter().for_each(|(ticket, _)| answer(Answer::Failed(*ticket, fault.clone()))),
+        Err(fault @ StoreFault::Refused { .. }) => panic!("{fault}"),
+        Err(fault) => {
+            if !was_failing {
+                answer(Answer::Failing(fault));
+            }
+            true
+        }
     }
 }

@@ -45,6 +45,8 @@ pub enum Action {
     Power(bool),
     /// The head raises an alarm of its own, by the code of its protocol.
     Alarm(u8),
+    /// Someone releases one fuelling with the key at the pump, past the controller. Its record names no frame.
+    ReleaseByHand,
 }
 
 /// The state of a dispenser in words that fit any protocol.

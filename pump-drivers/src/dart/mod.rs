@@ -2,8 +2,16 @@
 
 mod describe;
 mod digits;
+mod driver;
 pub mod frame;
+mod head;
+mod link;
 pub mod message;
+mod sale;
+mod settings;
+mod task;
 
 pub use describe::{StreamDecoder, decode_line, describe};
 pub use digits::{Decimals, Digits};
+pub use driver::DartDriver;
+pub use settings::{HeadSettings, NozzleSettings, Recipe, SettingsProblem, validate};

@@ -224,3 +224,18 @@ fn wrong_kinds_never_panic_and_are_named() {
         assert!(found.contains(expected), "{expected}\n{found}");
     }
 }
+
+#[test]
+fn no_slip_of_a_hand_makes_it_panic_and_every_refusal_has_a_place() {
+    let text = include_str!("../../../../systemd/edge.toml");
+    for (offset, _) in text.char_indices().filter(|(offset, _)| offset % 11 == 0) {
+        for slip in ["", "\"", "[", "=", "-", "é", "\n"] {
+            let (before, after) = text.split_at(offset);
+            let after = after.chars().skip(usize::from(offset % 2 == 0)).collect::<String>();
+            if let Err(problems) = parse(&format!("{before}{slip}{after}"), &NoFiles) {
+                assert!(problems.iter().any(|problem| problem.severity == crate::config::Severity::Error));
+                assert!(problems.iter().all(|problem| problem.line > 0 && problem.column > 0));
+            }
+        }
+    }
+}

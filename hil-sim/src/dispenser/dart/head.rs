@@ -121,8 +121,22 @@ impl Head {
                     self.stop(now);
                 }
             }
+            Action::ReleaseByHand => self.release_by_hand(now),
         }
         self.follow(now);
+    }
+
+    fn release_by_hand(&mut self, now: Instant) {
+        let rests = matches!(self.status, Status::Completed | Status::Reset | Status::MaxReached);
+        if !rests || !self.pump.powered() {
+            return;
+        }
+        let nozzles = (1..=0x0F).map(NozzleIndex).take(self.pump.nozzle_count()).collect();
+        let by = ReleasedBy { at: now, frame: Vec::new(), limit: Limit::Head };
+        (self.authorising, self.finished) = (None, false);
+        self.go(Status::Authorised);
+        self.tell_nozzle(Meaning::PLAIN);
+        self.pump.release(nozzles, Limit::Head, by, now);
     }
 
     fn power(&mut self, on: bool, now: Instant) {
@@ -258,6 +272,7 @@ impl Head {
 
     fn stop(&mut self, now: Instant) {
         self.held = false;
+        self.authorising = None;
         match self.status {
             Status::Authorised => {
                 self.pump.stop(now);

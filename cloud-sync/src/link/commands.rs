@@ -1,0 +1,253 @@
+//! Commands from the broker to the site, the outbox and back: who was asked, what was answered.
+
+use super::{Counters, DeliveryId, HELD_BACK, Link, Notice, Output, Timer};
+use crate::outbox::ask::{StoreAnswer, StoreAsk};
+use crate::wire::command::{self, Inbound, Opened};
+use crate::wire::jws::KeySet;
+use crate::wire::reply::{Answer, LinkReply, link_data, repeated_data, site_data};
+use crate::wire::reply::{Remembered, Remembered::Site};
+use core::time::Duration;
+use forecourt::command::Reply;
+use forecourt::ids::{CommandId, StationId};
+use forecourt::time::{Instant, Now, UtcTime};
+use serde_json::Value;
+use std::collections::{BTreeMap, VecDeque};
+
+/// What cannot be tied to a command is answered this often at most (contract section 2).
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
+/// A command without an answer for so long is given up; its answer is still sent when it comes.
+const ANSWER_DUE: Duration = Duration::from_secs(60);
+/// Places above the bound for stops, so that no flood keeps one out.
+const STOP_PLACES: usize = 16;
+/// Repeats of an open command that get an answer of their own.
+const REPEATS: u32 = 4;
+/// Refusals of records remembered, so that a message delivered twice counts once.
+const NACKS_REMEMBERED: usize = 256;
+
+/// A command between its arrival and its reply.
+#[derive(Debug)]
+struct Open {
+    opened: Opened,
+    since: Instant,
+    delivery: Option<DeliveryId>,
+    repeats: u32,
+}
+
+/// All open commands.
+#[derive(Debug)]
+pub(super) struct Commands {
+    keys: KeySet,
+    station: StationId,
+    places: usize,
+    open: BTreeMap<CommandId, Open>,
+    unreadable_answered: Option<Instant>,
+    nacks: VecDeque<CommandId>,
+}
+
+impl Commands {
+    pub(super) fn new(keys: KeySet, station: StationId, places: usize) -> Self {
+        Self { keys, station, places, open: BTreeMap::new(), unreadable_answered: None, nacks: VecDeque::new() }
+    }
+
+    /// The connection is gone: the broker delivers again what was not acknowledged.
+    pub(super) fn forget_deliveries(&mut self) {
+        for open in self.open.values_mut() {
+            open.delivery = None;
+        }
+    }
+
+    /// Takes out the commands that waited too long.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<CommandId> {
+        let overdue: Vec<CommandId> = self
+            .open
+            .iter()
+            .filter(|(_, open)| now.since(open.since) >= ANSWER_DUE)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in &overdue {
+            self.open.remove(id);
+        }
+        overdue
+    }
+
+    fn has_place_for(&self, opened: &Opened) -> bool {
+        self.open.len() < self.places + if opened.is_stop() { STOP_PLACES } else { 0 }
+    }
+
+    fn is_new_nack(&mut self, id: &CommandId) -> bool {
+        if self.nacks.contains(id) {
+            return false;
+        }
+        self.nacks.push_back(id.clone());
+        if self.nacks.len() > NACKS_REMEMBERED {
+            self.nacks.pop_front();
+        }
+        true
+    }
+}
+
+impl Link {
+    pub(super) fn set_command_timer(&mut self) {
+        match self.commands.open.values().map(|open| open.since).min() {
+            Some(oldest) => self.timers.set(Timer::Commands, oldest + ANSWER_DUE),
+            None => self.timers.clear(Timer::Commands),
+        }
+    }
+
+    pub(super) fn handle_message(&mut self, delivery: DeliveryId, retained: bool, payload: &[u8], now: Now) {
+        if retained || payload.is_empty() {
+            self.counters.ignored += 1;
+            self.out.push_back(Output::Acknowledge(delivery));
+            return;
+        }
+        match command::open(payload, &self.commands.keys, &self.commands.station) {
+            Err(refused) => self.refuse_unopened(&refused, delivery, now),
+            Ok(opened) if opened.is_remembered() => self.admit(opened, delivery, now),
+            Ok(opened) => self.acknowledge_records(&opened, delivery, now.utc),
+        }
+    }
+
+    fn refuse_unopened(&mut self, refused: &LinkReply, delivery: DeliveryId, now: Now) {
+        if refused.answer == Answer::BadSignature {
+            self.counters.bad_signatures += 1;
+            self.out.push_back(Output::Notice(Notice::BadSignature { detail: refused.detail.clone() }));
+        }
+        if refused.command_id.is_none() {
+            let Counters { unreadable, unanswered, .. } = &mut self.counters;
+            *unreadable += 1;
+            let last = self.commands.unreadable_answered;
+            if last.is_some_and(|last| now.mono.since(last) < UNREADABLE_PAUSE) {
+                *unanswered += 1;
+                self.out.push_back(Output::Acknowledge(delivery));
+                return;
+            }
+            self.commands.unreadable_answered = Some(now.mono);
+        }
+        self.reply(link_data(refused, false), Some(delivery), now.utc);
+    }
+
+    /// A command that is remembered: first ask whether it was answered before.
+    fn admit(&mut self, opened: Opened, delivery: DeliveryId, now: Now) {
+        if let Some(open) = self.commands.open.get_mut(opened.id()) {
+            open.repeats = (open.repeats + 1).min(REPEATS);
+            self.out.push_back(Output::Acknowledge(delivery));
+            return;
+        }
+        if !self.commands.has_place_for(&opened) {
+            self.counters.overloaded += 1;
+            let reply = opened.answer(Answer::Overloaded, "too many commands wait: send it again later");
+            self.reply(link_data(&reply, false), Some(delivery), now.utc);
+            return;
+        }
+        let delivery = if self.commands.open.len() < HELD_BACK {
+            Some(delivery)
+        } else {
+            self.out.push_back(Output::Acknowledge(delivery));
+            None
+        };
+        let id = opened.id().clone();
+        self.commands.open.insert(id.clone(), Open { opened, since: now.mono, delivery, repeats: 0 });
+        self.set_command_timer();
+        self.out.push_back(Output::Ask(StoreAsk::Recall(id)));
+    }
+
+    /// `fuel.ack.v1` and `fuel.nack.v1`: replied to only when refused.
+    fn acknowledge_records(&mut self, opened: &Opened, delivery: DeliveryId, at: UtcTime) {
+        let done = match opened.read(at) {
+            Err(refused) => Err(refused),
+            Ok(Inbound::Ack(ack)) => self.outbox.handle_ack(&ack).map_err(|_| overloaded(opened)),
+            Ok(Inbound::Nack { record, reason }) if self.commands.is_new_nack(opened.id()) => {
+                self.outbox.handle_nack(record, reason).map_err(|_| overloaded(opened))
+            }
+            Ok(_) => Ok(()),
+        };
+        match done {
+            Ok(()) => self.out.push_back(Output::Acknowledge(delivery)),
+            Err(refused) => self.reply(link_data(&refused, false), Some(delivery), at),
+        }
+    }
+
+    pub(super) fn handle_store(&mut self, answer: StoreAnswer, now: Now) {
+        match answer {
+            StoreAnswer::Recalled { command, remembered: Ok(Some(remembered)) } => {
+                if let Some(open) = self.commands.open.remove(&command) {
+                    self.set_command_timer();
+                    self.answer(open, repeated_data(&remembered), &remembered, now.utc);
+                }
+            }
+            // A store that cannot be read must not stop an order: the site remembers what it did.
+            StoreAnswer::Recalled { command, remembered: Ok(None) | Err(_) } => self.carry_out(&command, now),
+            StoreAnswer::Counted { command, from, to, count } => {
+                let Some(open) = self.commands.open.get(&command) else { return };
+                match count {
+                    Ok(0) => {
+                        let reply = open.opened.answer(Answer::UnknownRange, "none of these records is kept here");
+                        self.keep(command, reply, now.utc);
+                    }
+                    Ok(count) if self.outbox.handle_resend(from, to).is_ok() => {
+                        let reply = open.opened.answer(Answer::Resending { count }, "they go out again");
+                        self.keep(command, reply, now.utc);
+                    }
+                    // For now only, so not remembered.
+                    Ok(_) | Err(_) => self.refuse_overloaded(&command, now.utc),
+                }
+            }
+            // Not being able to remember it is no reason to keep the answer back.
+            StoreAnswer::Kept { reply, .. } => {
+                let Some(open) = reply.command_id.as_ref().and_then(|id| self.commands.open.remove(id)) else { return };
+                self.set_command_timer();
+                self.answer(open, link_data(&reply, false), &Remembered::Link(*reply), now.utc);
+            }
+            other => self.outbox.handle_answer(other, now.mono),
+        }
+    }
+
+    fn carry_out(&mut self, id: &CommandId, now: Now) {
+        let Some(open) = self.commands.open.get(id) else { return };
+        match open.opened.read(now.utc) {
+            Ok(Inbound::Site(command)) => self.out.push_back(Output::Command(Box::new(command))),
+            Ok(Inbound::Resend { from, to }) => {
+                self.out.push_back(Output::Ask(StoreAsk::CountRange { command: id.clone(), from, to }));
+            }
+            // These never come here: they are not remembered.
+            Ok(Inbound::Ack(_) | Inbound::Nack { .. }) => {}
+            Err(refused) => self.keep(id.clone(), refused, now.utc),
+        }
+    }
+
+    /// An answer of the link's own is durable before it is sent, so that a repeat gets the same.
+    fn keep(&mut self, command: CommandId, reply: LinkReply, at: UtcTime) {
+        self.out.push_back(Output::Ask(StoreAsk::Remember { command, reply: Box::new(reply), at }));
+    }
+
+    pub(super) fn handle_reply(&mut self, reply: &Reply, now: Now) {
+        let data = site_data(reply);
+        match self.commands.open.remove(&reply.command_id) {
+            Some(open) => {
+                self.set_command_timer();
+                self.answer(open, data, &Site(reply.clone()), now.utc);
+            }
+            None => self.reply(data, None, now.utc),
+        }
+    }
+
+    /// Too much waits behind a command that was let in; sent again later, it may pass.
+    pub(super) fn refuse_overloaded(&mut self, id: &CommandId, at: UtcTime) {
+        let Some(open) = self.commands.open.remove(id) else { return };
+        self.set_command_timer();
+        self.counters.overloaded += 1;
+        let reply = overloaded(&open.opened);
+        self.answer(open, link_data(&reply, false), &Remembered::Link(reply), at);
+    }
+
+    fn answer(&mut self, open: Open, data: Value, again: &Remembered, at: UtcTime) {
+        self.reply(data, open.delivery, at);
+        for _ in 0..open.repeats {
+            self.reply(repeated_data(again), None, at);
+        }
+    }
+}
+
+fn overloaded(opened: &Opened) -> LinkReply {
+    opened.answer(Answer::Overloaded, "too many commands wait: send it again later")
+}

@@ -1,0 +1,421 @@
+//! The running daemon: one task for each line, one for the site, one for the cloud, one thread for the store, one for the trace.
+//!
+//! ```text
+//! wires ── line tasks ──reports──► site task ──commits──► store thread
+//!             ▲                     │  ▲  ▲                  │    ▲
+//!             └──────commands───────┘  │  └────stored────────┘    │ asks
+//!                                      │                          ▼
+//!                         commands ────┴──── cloud task ◄── outbox rows
+//! ```
+//!
+//! Every channel is bounded; no lock is shared. A missing port, broker or clock is reported and tried again, and stops nothing else.
+
+pub mod clock;
+mod disk;
+mod heart;
+mod observe;
+mod site_task;
+mod views;
+mod wiring;
+
+use crate::config::{self, Config};
+use crate::store::thread::Handle;
+use crate::store::{self, Store};
+use crate::trace::{self, Entry, Recorder, TraceTime};
+use anyhow::{Context, anyhow};
+use clock::Clock;
+use cloud_sync::link::Link;
+use cloud_sync::mqtt::{self, DaemonEnds, LinkSettings, Told};
+use cloud_sync::outbox;
+use cloud_sync::wire::jws::KeySet;
+use cloud_sync::wire::state::{LastSale, OutboxView};
+use forecourt::ids::UuidMaker;
+use forecourt::site::Site;
+use forecourt::units::{Money, Volume};
+use heart::{Beat, Heart};
+use pump_drivers::port::{self, LineReport};
+use site_task::{Ends, LineEnd, SiteTask};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+use views::Facts;
+
+/// Words to one line that may wait; each fuelling point has at most a handful under way.
+const LINE_COMMANDS: usize = 256;
+/// Reports of all lines that may wait for the site.
+const LINE_REPORTS: usize = 1_024;
+/// Commands of the cloud that may wait for the site.
+const COMMANDS: usize = 128;
+/// How often the watchdog is fed, if all is well.
+const WATCHDOG: Duration = Duration::from_secs(2);
+/// How often the outbox is counted.
+const COUNT: Duration = Duration::from_secs(1);
+/// The cloud link's goodbye at the end.
+const GOODBYE: Duration = Duration::from_secs(4);
+
+/// Runs the station until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps it from starting: the store, or what the configuration asks and cannot be had.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    let clock = Clock::start();
+    let wired = wiring::lines(config).map_err(|problems| anyhow!("the configuration:\n  {}", problems.join("\n  ")))?;
+    let layout = wiring::layout(config, &wired);
+    let mut ids = UuidMaker::new(seed()?);
+    let boot = ids.make(clock.now().utc);
+    let directory = &config.station.data_directory;
+    std::fs::create_dir_all(directory).with_context(|| format!("make the data directory {}", directory.display()))?;
+    let path = config.station.database();
+    let store = Store::open(&path, config.station.id.clone(), boot).map_err(store_error)?;
+    let memory = store.memory().map_err(store_error)?;
+    let ledger = Store::reader(&path).map_err(store_error)?;
+    let facts = facts(&layout, &ledger, boot, &clock).map_err(store_error)?;
+    info!(
+        station = %config.station.id,
+        %boot,
+        orders = memory.orders.len(),
+        open_fuellings = memory.releases.len(),
+        "the store is open"
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(async {
+        let site = Site::new(layout, memory, UuidMaker::new(ids.fork()), clock.now());
+        Station { config, clock, ids, boot }.run(wired, site, store, ledger, facts).await
+    })
+}
+
+fn store_error(fault: store::StoreFault) -> anyhow::Error {
+    anyhow::Error::new(fault).context("open the store")
+}
+
+fn seed() -> anyhow::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|why| anyhow!("draw a seed from the system: {why}"))?;
+    Ok(seed)
+}
+
+fn facts(
+    layout: &forecourt::layout::Layout,
+    ledger: &store::Reader,
+    boot: uuid::Uuid,
+    clock: &Clock,
+) -> Result<Facts, store::StoreFault> {
+    let mut last_sales = BTreeMap::new();
+    for nozzle in layout.nozzles.keys() {
+        if let Some(sale) = ledger.last_sale(*nozzle)? {
+            // A sale id of the store is a UUID: the core made it.
+            let Ok(sale_id) = sale.sale_id.parse() else { continue };
+            let last = LastSale {
+                sale_id,
+                volume_ml: Volume::new(sale.volume_ml),
+                amount_minor: Money::new(sale.amount_minor),
+                ended_at: sale.ended_at,
+            };
+            last_sales.insert(*nozzle, last);
+        }
+    }
+    let (pending, set_aside) = ledger.outbox_counts()?;
+    Ok(Facts {
+        boot,
+        since: clock.now().utc,
+        stopping: false,
+        outbox: OutboxView { pending, oldest_at: None, set_aside },
+        disk_free_mb: 0,
+        last_sales,
+    })
+}
+
+struct Station<'a> {
+    config: &'a Config,
+    clock: Clock,
+    ids: UuidMaker,
+    boot: uuid::Uuid,
+}
+
+impl Station<'_> {
+    async fn run(
+        mut self,
+        wired: Vec<wiring::Wired>,
+        site: Site,
+        store: Store,
+        ledger: store::Reader,
+        facts: Facts,
+    ) -> anyhow::Result<()> {
+        let mut heart = Heart::new(self.clock.clone());
+        let (stop, shutdown) = watch::channel(false);
+        let (answer, answers) = mpsc::unbounded_channel();
+        let (store, store_thread) = store::thread::spawn(store, move |answered| {
+            // The site task ends only after its last commit was answered.
+            let _ended = answer.send(answered);
+        })
+        .context("start the store's thread")?;
+        let ring = &self.config.trace;
+        let (recorder, trace_thread) = trace::start(&ring.directory, ring.segments, ring.segment_bytes)
+            .with_context(|| format!("open the line trace in {}", ring.directory.display()))?;
+        let (reports, reports_out) = mpsc::channel(LINE_REPORTS);
+        let mut lines = Vec::new();
+        let mut tasks = Vec::new();
+        for (at, wired) in wired.into_iter().enumerate() {
+            let (end, task) = self.start_line(at, wired, &reports, &recorder, &shutdown);
+            lines.push(end);
+            tasks.push(task);
+        }
+        drop((reports, recorder));
+        let (told, commands, uplink, cloud) = self.start_cloud(&site, &facts, &store, &mut heart)?;
+        let socket = &self.config.observe.socket;
+        let listener = observe::bind(socket).with_context(|| format!("open {}", socket.display()))?;
+        let (askers, observers) = mpsc::channel(observe::ASKERS);
+        let observer = tokio::spawn(observe::serve(listener, askers));
+        let beat = heart.add("site");
+        let (outbox, outbox_out) = watch::channel(facts.outbox);
+        let ends = Ends { outbox: outbox_out, store: store.clone(), answers, reports: reports_out, lines, commands, cloud: told.clone(), uplink, observers, shutdown };
+        let directory = self.config.station.data_directory.clone();
+        let task = SiteTask::new(site, facts, self.clock.clone(), ledger, ends, beat, directory);
+        let site = tokio::spawn(task.run());
+        let store_beat = heart.add("store");
+        let watchdog = tokio::spawn(watch_over(heart, store.clone(), store_beat, outbox));
+        notify(&[sd_notify::NotifyState::Ready]);
+        info!("ready");
+        terminated().await?;
+        notify(&[sd_notify::NotifyState::Stopping]);
+        // Every receiver is still there: the site task ends after this.
+        let _all_ended = stop.send(true);
+        site.await.context("the site task")?;
+        watchdog.abort();
+        observer.abort();
+        if let (Some(told), Some(cloud)) = (told, cloud) {
+            // Full only if the link hangs; then there is no goodbye.
+            let _hangs = told.try_send(Told::Stop);
+            if tokio::time::timeout(GOODBYE, cloud).await.is_err() {
+                warn!("the broker did not take the goodbye in time");
+            }
+        }
+        for task in tasks {
+            task.abort();
+            // Cancelled, as was asked.
+            let _cancelled = task.await;
+        }
+        drop(store);
+        // What was asked of the store is done before its thread ends; both threads end when their last handle is dropped.
+        let ended = tokio::task::spawn_blocking(move || (store_thread.join().is_ok(), trace_thread.join().is_ok()));
+        match tokio::time::timeout(GOODBYE, ended).await {
+            Ok(Ok((true, true))) => info!("stopped"),
+            _ => error!("the store or the trace did not end in time"),
+        }
+        // Gone already where the directory is.
+        let _gone = std::fs::remove_file(socket);
+        Ok(())
+    }
+
+    fn start_line(
+        &self,
+        at: usize,
+        wired: wiring::Wired,
+        reports: &mpsc::Sender<(usize, LineReport)>,
+        recorder: &Recorder,
+        shutdown: &watch::Receiver<bool>,
+    ) -> (LineEnd, tokio::task::JoinHandle<()>) {
+        let wiring::Wired { config: line, line: core } = wired;
+        let (commands, commands_out) = mpsc::channel(LINE_COMMANDS);
+        let settings = wiring::port(&line);
+        let clock = self.clock.clone();
+        let name = line.name.clone();
+        let (recorder, trace_clock, trace_name) = (recorder.clone(), clock.clone(), line.name.clone());
+        let trace = move |frame: pump_drivers::line::TraceFrame| {
+            recorder.record(Entry::Frame {
+                at: TraceTime::from_unix_us(trace_clock.unix_us(frame.at)),
+                line: trace_name.clone(),
+                verdict: verdict(frame.verdict),
+                bytes: frame.bytes,
+            });
+        };
+        let reports = reports.clone();
+        let _ = shutdown;
+        let task = tokio::spawn(port::run(
+            core,
+            settings,
+            port::Ends { commands: commands_out, reports: port::Reports::new(at, reports), trace: Box::new(trace) },
+            Arc::new(move || clock.mono()),
+        ));
+        let points = line.dispensers.iter().map(|dispenser| dispenser.fuelling_point).collect();
+        (LineEnd { name, points, commands, state: observe::LineState::default() }, task)
+    }
+
+    #[allow(clippy::type_complexity, reason = "the ends of one link")]
+    fn start_cloud(
+        &mut self,
+        site: &Site,
+        facts: &Facts,
+        store: &Handle,
+        heart: &mut Heart,
+    ) -> anyhow::Result<(
+        Option<mpsc::Sender<Told>>,
+        mpsc::Receiver<forecourt::command::Command>,
+        watch::Receiver<bool>,
+        Option<tokio::task::JoinHandle<()>>,
+    )> {
+        let (uplink_in, uplink) = watch::channel(false);
+        let Some(cloud) = &self.config.cloud else {
+            info!("no [cloud] in the configuration: the station runs alone");
+            let (_never, commands) = mpsc::channel(1);
+            return Ok((None, commands, uplink, None));
+        };
+        let read = |path: &std::path::Path| {
+            std::fs::read(path).with_context(|| format!("read {} (cloud)", path.display()))
+        };
+        let keys = KeySet::from_jwks(&read(&cloud.jwks_file)?)
+            .with_context(|| format!("{} (cloud.jwks-file)", cloud.jwks_file.display()))?;
+        let tls = match &cloud.tls {
+            Some(tls) => Some(mqtt::TlsMaterial {
+                authorities: read(&tls.ca_file)?,
+                client: Some((read(&tls.cert_file)?, read(&tls.key_file)?)),
+            }),
+            None => None,
+        };
+        let settings = LinkSettings {
+            brokers: cloud.brokers.iter().map(wiring::broker).collect::<Result<_, _>>()?,
+            tls,
+            allow_plaintext: cloud.allow_plaintext,
+            client_id: self.config.station.id.to_string(),
+            keep_alive: Duration::from_secs(20),
+        };
+        settings.check().context("cloud")?;
+        for broker in settings.brokers.iter().filter(|broker| broker.is_exposed()) {
+            warn!(%broker, "this broker is reached without encryption (allow-plaintext = true)");
+        }
+        let link = Link::new(
+            cloud_sync::link::Settings {
+                station: self.config.station.id.clone(),
+                boot: self.boot,
+                prefix: cloud.topic_prefix.clone(),
+                keys,
+                outbox: outbox::Settings {
+                    ack: match cloud.ack {
+                        config::Ack::Cloud => outbox::AckMode::Platform,
+                        config::Ack::Broker => outbox::AckMode::Broker,
+                    },
+                    ..outbox::Settings::default()
+                },
+                commands: COMMANDS,
+            },
+            views::station(site, facts, &self.clock.now()),
+            UuidMaker::new(self.ids.fork()),
+            self.clock.mono(),
+        );
+        let (DaemonEnds { told, commands, asks, answers, notices, mut status }, ends) = mqtt::channels();
+        tokio::spawn(serve_asks(asks, answers, store.clone()));
+        tokio::spawn(drain(notices));
+        let beat = heart.add("cloud");
+        tokio::spawn(async move {
+            while status.changed().await.is_ok() {
+                uplink_in.send_replace(status.borrow_and_update().broker.is_some());
+            }
+        });
+        let clock = self.clock.clone();
+        let world = mqtt::World {
+            now: Box::new(move || {
+                // Asked at every turn of the link's loop, and at least once a second by the station's state.
+                beat.tick();
+                clock.now()
+            }),
+            jitter: Box::new(|most| {
+                let mut bytes = [0; 8];
+                // Without chance the full wait is as good.
+                match getrandom::fill(&mut bytes) {
+                    Ok(()) => u64::from_le_bytes(bytes) % most.saturating_add(1),
+                    Err(_) => most,
+                }
+            }),
+        };
+        let task = tokio::spawn(async move {
+            if let Err(why) = mqtt::run(settings, link, ends, world).await {
+                error!(%why, "the cloud link");
+            }
+        });
+        Ok((Some(told), commands, uplink, Some(task)))
+    }
+}
+
+fn verdict(of: pump_drivers::line::Verdict) -> trace::Verdict {
+    use pump_drivers::line::Verdict;
+    match of {
+        Verdict::Sent => trace::Verdict::Sent,
+        Verdict::Good => trace::Verdict::Good,
+        Verdict::Bad(why) => trace::Verdict::Bad(why),
+        Verdict::Silence => trace::Verdict::Silence,
+        Verdict::Unasked => trace::Verdict::Unasked,
+    }
+}
+
+/// Carries the outbox's questions to the store's thread and the answers back, in order.
+async fn serve_asks(
+    mut asks: mpsc::Receiver<outbox::ask::StoreAsk>,
+    answers: mpsc::Sender<outbox::ask::StoreAnswer>,
+    store: Handle,
+) {
+    while let Some(ask) = asks.recv().await {
+        let Ok(answer) = store.run(move |store| outbox::ask::serve(store, ask)).await else { return };
+        if answers.send(answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Notices of the link are logged where they arise; the alarms that records make of them come with the console.
+async fn drain(mut notices: mpsc::Receiver<cloud_sync::link::Notice>) {
+    while notices.recv().await.is_some() {}
+}
+
+/// Feeds the watchdog while every task moves, names the one that does not, and counts the outbox on the way.
+async fn watch_over(heart: Heart, store: Handle, beat: Beat, outbox: watch::Sender<OutboxView>) {
+    let counting = async {
+        let mut every = tokio::time::interval(COUNT);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            let Ok(counts) = store.run(|store| outbox::OutboxStore::counts(store)).await else { return };
+            beat.tick();
+            if let Ok(counts) = counts {
+                let view =
+                    OutboxView { pending: counts.pending, oldest_at: counts.oldest_at, set_aside: counts.set_aside };
+                outbox.send_replace(view);
+            }
+        }
+    };
+    let watching = async {
+        let mut every = tokio::time::interval(WATCHDOG);
+        loop {
+            every.tick().await;
+            let stuck = heart.stuck();
+            if stuck.is_empty() {
+                notify(&[sd_notify::NotifyState::Watchdog]);
+            } else {
+                error!(tasks = stuck.join(", "), "hang; the watchdog is not fed");
+            }
+        }
+    };
+    tokio::join!(counting, watching);
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(why) = sd_notify::notify(states) {
+        warn!(%why, "the service manager could not be told");
+    }
+}
+
+async fn terminated() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    tokio::select! {
+        _ = term.recv() => info!("SIGTERM"),
+        _ = interrupt.recv() => info!("SIGINT"),
+    }
+    Ok(())
+}

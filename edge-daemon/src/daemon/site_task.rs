@@ -1,0 +1,299 @@
+//! The one task that owns the core. It never waits for a disk, a wire or the cloud: each has its bounded channel.
+
+use super::clock::Clock;
+use super::heart::Beat;
+use super::observe;
+use super::views::{self, Facts};
+use crate::store::thread::{Answer, Handle};
+use crate::store::Reader;
+use cloud_sync::mqtt::Told;
+use cloud_sync::wire::state::{LiveReading, OrderStep, OutboxView};
+use forecourt::command::Command;
+use forecourt::ids::FuellingPointId;
+use forecourt::ledger::{Ticket, Write};
+use forecourt::pump::{PumpCommand, PumpEvent};
+use forecourt::site::{Output, Site};
+use pump_drivers::port::LineReport;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time;
+use tracing::{debug, error, info, warn};
+
+/// How often the station's own figures (outbox, disk) are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long fuel, frames and rows may still be on their way at the end.
+const LAST_WRITES: Duration = Duration::from_secs(8);
+
+/// The task's ends of the channels.
+#[derive(Debug)]
+pub struct Ends {
+    /// Commits.
+    pub store: Handle,
+    /// What became of them.
+    pub answers: mpsc::UnboundedReceiver<Answer>,
+    /// From every line, with its place in [`Ends::lines`].
+    pub reports: mpsc::Receiver<(usize, LineReport)>,
+    /// To each line.
+    pub lines: Vec<LineEnd>,
+    /// From the cloud.
+    pub commands: mpsc::Receiver<Command>,
+    /// To the cloud; `None` where the station runs alone.
+    pub cloud: Option<mpsc::Sender<Told>>,
+    /// Whether the broker has us.
+    pub uplink: watch::Receiver<bool>,
+    /// Records on their way, counted once a second.
+    pub outbox: watch::Receiver<OutboxView>,
+    /// Who asks for a snapshot.
+    pub observers: mpsc::Receiver<oneshot::Sender<serde_json::Value>>,
+    /// True once the process shall end.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// One line, seen from here.
+#[derive(Debug)]
+pub struct LineEnd {
+    /// Its name.
+    pub name: String,
+    /// Its fuelling points.
+    pub points: Vec<FuellingPointId>,
+    /// Words for its dispensers.
+    pub commands: mpsc::Sender<(FuellingPointId, PumpCommand)>,
+    /// What it last said of its port.
+    pub state: observe::LineState,
+}
+
+/// The core and all it talks to.
+pub struct SiteTask {
+    site: Site,
+    facts: Facts,
+    clock: Clock,
+    ledger: Reader,
+    ends: Ends,
+    line_of: BTreeMap<FuellingPointId, usize>,
+    /// Commits that the store's queue had no room for, in order.
+    backlog: VecDeque<(Ticket, Vec<Write>)>,
+    under_way: usize,
+    beat: Beat,
+    data_directory: std::path::PathBuf,
+}
+
+impl SiteTask {
+    /// Ready to run.
+    #[must_use]
+    pub fn new(
+        site: Site,
+        facts: Facts,
+        clock: Clock,
+        ledger: Reader,
+        ends: Ends,
+        beat: Beat,
+        data_directory: std::path::PathBuf,
+    ) -> Self {
+        let points = ends.lines.iter().enumerate();
+        let line_of = points.flat_map(|(at, line)| line.points.iter().map(move |fp| (*fp, at))).collect();
+        let backlog = VecDeque::new();
+        Self { site, facts, clock, ledger, ends, line_of, backlog, under_way: 0, beat, data_directory }
+    }
+
+    /// Runs until the shutdown, and then until nothing is left to be stored.
+    pub async fn run(mut self) {
+        let mut look = time::interval(LOOK);
+        look.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        self.carry_out();
+        loop {
+            let due = self.site.poll_timeout().map(|due| self.clock.tokio(due));
+            let deadline = due.unwrap_or_else(|| time::Instant::now() + LOOK);
+            let has_room = self.site.has_room();
+            tokio::select! {
+                biased;
+                Ok(()) = self.ends.shutdown.changed() => break,
+                Some(answer) = self.ends.answers.recv() => self.on_answer(answer),
+                Some((line, report)) = self.ends.reports.recv() => self.on_report(line, report),
+                () = time::sleep_until(deadline) => {
+                    let now = self.clock.now();
+                    self.site.handle_timeout(now);
+                }
+                Some(asker) = self.ends.observers.recv() => self.show(asker),
+                Ok(()) = self.ends.uplink.changed() => {
+                    let online = *self.ends.uplink.borrow_and_update();
+                    self.site.handle_uplink(online);
+                    // The cloud asks for nothing when it comes back: it is told.
+                    self.publish_station();
+                }
+                Some(command) = self.ends.commands.recv(), if has_room => {
+                    debug!(command = %command.id, kind = command.kind, "command");
+                    let now = self.clock.now();
+                    self.site.handle_command(command, &self.ledger, now);
+                }
+                _ = look.tick() => self.look(),
+            }
+            self.carry_out();
+        }
+        self.finish().await;
+    }
+
+    /// No new release; rows under way reach the disk.
+    async fn finish(&mut self) {
+        info!("stopping: nothing new is released, what is open is booked by the next run");
+        self.site.handle_stopping();
+        self.facts.stopping = true;
+        self.publish_station();
+        let end = time::Instant::now() + LAST_WRITES;
+        self.carry_out();
+        while self.under_way > 0 {
+            match time::timeout_at(end, self.ends.answers.recv()).await {
+                Ok(Some(answer)) => {
+                    self.on_answer(answer);
+                    self.carry_out();
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    error!(commits = self.under_way, "the store did not finish in time; the pumps still hold these figures");
+                    break;
+                }
+            }
+        }
+    }
+
+    fn on_answer(&mut self, answer: Answer) {
+        let now = self.clock.now();
+        match answer {
+            Answer::Stored(ticket) => {
+                self.under_way = self.under_way.saturating_sub(1);
+                self.site.handle_stored(ticket, now);
+                self.tell(Told::OutboxChanged);
+            }
+            Answer::Failing(fault) => {
+                error!(%fault, "sales cannot be stored; nothing new is released until they can");
+                self.site.handle_store_failing(true, now);
+            }
+            Answer::Recovered => {
+                info!("sales can be stored again");
+                self.site.handle_store_failing(false, now);
+            }
+        }
+    }
+
+    fn on_report(&mut self, line: usize, report: LineReport) {
+        match report {
+            LineReport::Pump(from) => {
+                log_pump(&from);
+                let now = self.clock.now();
+                self.site.handle_pump(from, now);
+            }
+            LineReport::Link { up, detail } => {
+                let Some(line) = self.ends.lines.get_mut(line) else { return };
+                if up {
+                    info!(line = line.name, detail, "port open");
+                } else {
+                    warn!(line = line.name, detail, "port not usable; trying again");
+                }
+                line.state.up = up;
+                line.state.detail = detail;
+            }
+            LineReport::Statistics(statistics) => {
+                if let Some(line) = self.ends.lines.get_mut(line) {
+                    line.state.statistics = Some(statistics);
+                }
+            }
+        }
+    }
+
+    /// Does what the core wants done.
+    fn carry_out(&mut self) {
+        let now = self.clock.now();
+        while let Some(output) = self.site.poll_output(now) {
+            match output {
+                Output::Store { ticket, writes } => {
+                    self.under_way += 1;
+                    self.backlog.push_back((ticket, writes));
+                }
+                Output::Pump { fp, command } => self.to_pump(fp, command),
+                Output::Reply(reply) => {
+                    info!(command = %reply.command_id, result = reply.outcome.word(), "reply");
+                    self.tell(Told::Reply(Box::new(reply)));
+                }
+                Output::Nozzle(nozzle) => {
+                    if let Some(view) = views::nozzle(&self.site, nozzle, &self.facts) {
+                        self.tell(Told::Nozzle(Box::new(view)));
+                    }
+                }
+                Output::Step(step) => {
+                    info!(order = %step.order_id, nozzle = %step.nozzle, state = step.state, "order");
+                    self.tell(Told::Progress(Box::new(OrderStep {
+                        order_id: step.order_id,
+                        nozzle: step.nozzle,
+                        state: step.state.into(),
+                        since: step.since,
+                        lift_deadline: step.lift_deadline,
+                    })));
+                }
+                Output::Live(live) => {
+                    let currency = self.site.layout().currency;
+                    self.tell(Told::Live(Box::new(LiveReading {
+                        nozzle: live.nozzle,
+                        order_id: live.order_id,
+                        volume_ml: live.volume,
+                        amount_minor: live.amount,
+                        currency,
+                        at: live.at,
+                    })));
+                }
+            }
+        }
+        while let Some((ticket, writes)) = self.backlog.pop_front() {
+            if let Err(writes) = self.ends.store.try_commit(ticket, writes) {
+                self.backlog.push_front((ticket, writes));
+                break;
+            }
+        }
+    }
+
+    fn to_pump(&self, fp: FuellingPointId, command: PumpCommand) {
+        let Some(line) = self.line_of.get(&fp).and_then(|at| self.ends.lines.get(*at)) else { return };
+        debug!(%fp, line = line.name, ?command, "to the dispenser");
+        if let Err(refused) = line.commands.try_send((fp, command)) {
+            // The line's task hangs or has ended; the watchdog sees to that.
+            error!(%fp, line = line.name, %refused, "a word for a dispenser was not taken");
+        }
+    }
+
+    fn tell(&self, told: Told) {
+        let Some(cloud) = &self.ends.cloud else { return };
+        if cloud.try_send(told).is_err() {
+            warn!("the cloud task does not keep up; it catches up from the store");
+        }
+    }
+
+    fn publish_station(&self) {
+        self.tell(Told::Station(Box::new(views::station(&self.site, &self.facts, &self.clock.now()))));
+    }
+
+    fn look(&mut self) {
+        self.beat.tick();
+        self.facts.disk_free_mb = super::disk::free_mb(&self.data_directory);
+        self.facts.outbox = *self.ends.outbox.borrow();
+        self.publish_station();
+    }
+
+    fn show(&self, asker: oneshot::Sender<serde_json::Value>) {
+        let lines: Vec<_> = self.ends.lines.iter().map(|line| (line.name.as_str(), &line.state)).collect();
+        let now = self.clock.now();
+        let snapshot = observe::snapshot(&self.site, &self.facts, &lines, *self.ends.uplink.borrow(), &now);
+        // Whoever asked may have gone away.
+        let _gone = asker.send(snapshot);
+    }
+}
+
+fn log_pump(from: &forecourt::pump::FromPump) {
+    let fp = from.fp;
+    match &from.event {
+        PumpEvent::Running { .. } => {}
+        PumpEvent::State { state, lifted } => info!(%fp, state = state.word(), nozzle = ?lifted.map(|n| n.0), "dispenser"),
+        PumpEvent::Lost => warn!(%fp, "the dispenser does not answer: check its power and the line"),
+        PumpEvent::Alarm { code, text } => warn!(%fp, code, text, "the dispenser reports a fault"),
+        PumpEvent::Refused { release, why } => warn!(%fp, %release, ?why, "not released"),
+        event => debug!(%fp, ?event, "dispenser"),
+    }
+}

@@ -1,0 +1,136 @@
+//! From the configuration to the core's layout and to one line for each wire.
+
+use crate::config::{self, Config};
+use cloud_sync::mqtt::{BadSettings, BrokerUrl};
+use forecourt::ids::NozzleId;
+use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
+use forecourt::units::UnitPrice;
+use pump_drivers::dart;
+use pump_drivers::driver::Driver;
+use pump_drivers::line::{Echo, Line, LineSettings};
+use std::collections::BTreeMap;
+
+/// A line with its name and place, ready to be run.
+pub struct Wired {
+    /// As configured.
+    pub config: config::Line,
+    /// Its core.
+    pub line: Line,
+}
+
+/// One line for each wire of the configuration.
+///
+/// # Errors
+/// A sentence for each thing that a driver cannot serve.
+pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
+    let prices = prices(config);
+    let mut problems = Vec::new();
+    let mut wired = Vec::new();
+    for line in &config.lines {
+        let settings = line_settings(line);
+        problems.extend(settings.problems().into_iter().map(|problem| format!("line {}: {problem}", line.name)));
+        let heads: Vec<_> = line.dispensers.iter().map(|head| head_settings(config, line, head, &prices)).collect();
+        let wrong = dart::validate(&heads);
+        problems.extend(wrong.into_iter().map(|problem| format!("line {}: {problem}", line.name)));
+        if problems.is_empty() {
+            let drivers = heads.into_iter().map(|head| Box::new(dart::DartDriver::new(head)) as Box<dyn Driver>).collect();
+            wired.push(Wired { config: line.clone(), line: Line::new(settings, drivers) });
+        }
+    }
+    if problems.is_empty() { Ok(wired) } else { Err(problems) }
+}
+
+fn prices(config: &Config) -> BTreeMap<String, UnitPrice> {
+    config.grades.iter().map(|grade| (grade.code.as_str().to_owned(), grade.unit_price)).collect()
+}
+
+fn line_settings(line: &config::Line) -> LineSettings {
+    LineSettings {
+        baud: line.baud,
+        // A start bit, eight data bits, a stop bit, and the parity bit if there is one.
+        bits_per_char: if line.parity == config::Parity::None { 10 } else { 11 },
+        pause_before_send: line.pause_before_send,
+        echo: if line.strip_echo { Echo::Strip } else { Echo::None },
+        answer_window: line.answer_window,
+        comm_lost: line.comm_lost,
+        ..LineSettings::default()
+    }
+}
+
+fn head_settings(
+    config: &Config,
+    line: &config::Line,
+    head: &config::Dispenser,
+    prices: &BTreeMap<String, UnitPrice>,
+) -> dart::HeadSettings {
+    let decimals = dart::Decimals {
+        volume: head.decimals.volume,
+        price: head.decimals.price,
+        amount: head.decimals.amount,
+        totals: head.decimals.totals,
+    };
+    let mut settings = dart::HeadSettings::new(head.fuelling_point, head.address, decimals, config.station.currency);
+    settings.recipe = match head.recipe {
+        config::Recipe::TwoBlocks => dart::Recipe::TwoBlocks,
+        config::Recipe::OneBlock => dart::Recipe::OneBlock,
+    };
+    settings.suspend = head.suspend;
+    settings.comm_lost = line.comm_lost;
+    for nozzle in &head.nozzles {
+        let price = prices.get(nozzle.grade.as_str()).copied().unwrap_or(UnitPrice::ZERO);
+        settings = settings.with_nozzle(nozzle.logical, nozzle.number, price);
+    }
+    settings
+}
+
+/// The core's picture of the station: the configuration, and what the drivers say their dispensers can do.
+#[must_use]
+pub fn layout(config: &Config, wired: &[Wired]) -> Layout {
+    let mut fuelling_points = BTreeMap::new();
+    let mut nozzles = BTreeMap::new();
+    for Wired { config: line, line: core } in wired {
+        let able: BTreeMap<_, _> = core.capabilities().map(|(fp, able)| (fp, able.clone())).collect();
+        for head in &line.dispensers {
+            let Some(capabilities) = able.get(&head.fuelling_point).cloned() else { continue };
+            let here: Vec<NozzleId> = head.nozzles.iter().map(|nozzle| nozzle.number).collect();
+            for nozzle in &head.nozzles {
+                let place = NozzleLayout { fp: head.fuelling_point, grade: nozzle.grade.clone() };
+                nozzles.insert(nozzle.number, place);
+            }
+            fuelling_points.insert(head.fuelling_point, FuellingPointLayout { capabilities, nozzles: here });
+        }
+    }
+    let grades = config.grades.iter().map(|grade| {
+        let rules = GradeRules { price: grade.unit_price, max_volume: grade.max_volume, max_fill: grade.max_fill };
+        (grade.code.clone(), rules)
+    });
+    Layout {
+        currency: config.station.currency,
+        price_set: config.station.price_set.clone(),
+        utc_offset_minutes: i16::try_from(config.station.utc_offset_minutes).unwrap_or(0),
+        fuelling_points,
+        nozzles,
+        grades: grades.collect(),
+        timers: TimerSettings {
+            lift: config.timers.lift_timeout,
+            first_flow: config.timers.first_flow,
+            no_flow: config.timers.no_flow,
+            ..TimerSettings::default()
+        },
+        limits: Limits {
+            amount: config.limits.amount,
+            minimum_volume: config.limits.minimum_volume,
+            // The configuration counts those that wait behind the armed one.
+            queue: usize::try_from(config.limits.queue).unwrap_or(usize::MAX).saturating_add(1),
+        },
+    }
+}
+
+/// A broker's address as the link wants it.
+///
+/// # Errors
+/// Where it is none; the configuration was checked before.
+pub fn broker(broker: &config::Broker) -> Result<BrokerUrl, BadSettings> {
+    let scheme = if broker.tls { "mqtts" } else { "mqtt" };
+    format!("{scheme}://{}:{}", broker.host, broker.port).parse()
+}

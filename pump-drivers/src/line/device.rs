@@ -1,0 +1,123 @@
+//! One device as its line sees it: when it was asked and how it answered.
+
+use super::{DeviceStatistics, Health, LineSettings};
+use crate::driver::Driver;
+use core::time::Duration;
+use forecourt::ids::FuellingPointId;
+use forecourt::time::Instant;
+
+/// Of the last 32 exchanges so many may fail before a device counts as degraded.
+const DEGRADED_AT: u32 = 3;
+
+pub(super) struct Device {
+    pub driver: Box<dyn Driver>,
+    pub statistics: DeviceStatistics,
+    /// When it was last asked.
+    pub served: Option<Instant>,
+    /// What one turn of it costs on average.
+    pub cost: Duration,
+    pub next_probe: Instant,
+    /// Its mark was seen when nobody asked: it lives, but answers late.
+    pub spoke_unasked: bool,
+    /// One bit an exchange, the latest lowest, set where it failed.
+    history: u32,
+    misses: u32,
+    silent_since: Instant,
+    dead: bool,
+}
+
+impl Device {
+    pub fn new(driver: Box<dyn Driver>) -> Self {
+        let statistics = DeviceStatistics {
+            fp: driver.fp(),
+            health: Health::Unknown,
+            exchanges: 0,
+            timeouts: 0,
+            bad_frames: 0,
+            turnaround: Duration::ZERO,
+            turnaround_worst: Duration::ZERO,
+            last_good: None,
+            interval_worst: Duration::ZERO,
+        };
+        Self {
+            driver,
+            statistics,
+            served: None,
+            cost: Duration::from_millis(30),
+            next_probe: Instant::START,
+            spoke_unasked: false,
+            history: 0,
+            misses: 0,
+            silent_since: Instant::START,
+            dead: false,
+        }
+    }
+
+    pub fn fp(&self) -> FuellingPointId {
+        self.statistics.fp
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.dead
+    }
+
+    pub fn handle_link(&mut self, now: Instant) {
+        self.misses = 0;
+        self.dead = false;
+        self.silent_since = now;
+        self.served = None;
+    }
+
+    pub fn note_served(&mut self, now: Instant) {
+        if let Some(before) = self.served {
+            self.statistics.interval_worst = self.statistics.interval_worst.max(now.since(before));
+        }
+        self.served = Some(now);
+    }
+
+    pub fn note_turnaround(&mut self, turnaround: Duration) {
+        self.statistics.turnaround = turnaround;
+        self.statistics.turnaround_worst = self.statistics.turnaround_worst.max(turnaround);
+    }
+
+    fn note_cost(&mut self, now: Instant) {
+        if let Some(served) = self.served {
+            self.cost = (self.cost * 7 + now.since(served)) / 8;
+        }
+    }
+
+    pub fn note_good(&mut self, now: Instant) {
+        self.note_cost(now);
+        self.history <<= 1;
+        self.misses = 0;
+        self.dead = false;
+        self.spoke_unasked = false;
+        self.silent_since = now;
+        self.statistics.last_good = Some(now);
+    }
+
+    pub fn note_failure(&mut self, heard: bool, settings: &LineSettings, now: Instant) {
+        self.note_cost(now);
+        self.history = self.history << 1 | 1;
+        self.misses += 1;
+        if heard {
+            self.statistics.bad_frames += 1;
+        } else {
+            self.statistics.timeouts += 1;
+        }
+        self.dead = self.misses >= settings.offline_after && now.since(self.silent_since) >= settings.comm_lost;
+    }
+
+    pub fn statistics(&self) -> DeviceStatistics {
+        let health = if self.dead {
+            Health::Dead
+        } else if self.statistics.last_good.is_none() {
+            Health::Unknown
+        } else if self.history.count_ones() >= DEGRADED_AT {
+            Health::Degraded
+        } else {
+            Health::Good
+        };
+        DeviceStatistics { health, ..self.statistics }
+    }
+}

@@ -1,0 +1,457 @@
+//! One wire and everything on it: whose turn, deadlines, echo, quiet, and listening out late answers.
+//!
+//! Bytes, commands and time come in; bytes, events and a trace go out. There is one exchange on the wire at a time.
+
+mod device;
+mod settings;
+mod statistics;
+
+pub use settings::{Echo, LineProblem, LineSettings};
+pub use statistics::{DeviceStatistics, Health, LineStatistics, TraceFrame, Verdict};
+
+use crate::driver::{Driver, Expect, Progress, Urgency};
+use core::time::Duration;
+use device::Device;
+use forecourt::ids::FuellingPointId;
+use forecourt::pump::{Capabilities, FromPump, PumpCommand};
+use forecourt::time::Instant;
+use std::collections::VecDeque;
+
+/// Trace frames kept until someone takes them.
+const TRACE_KEPT: usize = 1_024;
+/// A device that does not fall quiet is listened out no longer than this many gaps.
+const QUIET_AT_MOST: u32 = 3;
+/// Shortest wait for a dead device to answer.
+const SHORTEST_PROBE: Duration = Duration::from_millis(25);
+
+/// What a line waits for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum LineTimer {
+    /// The next byte of an answer.
+    Answer,
+    /// Quiet on the wire.
+    Quiet,
+    /// The moment to send.
+    Send,
+}
+
+struct Waiting {
+    device: usize,
+    /// When our last byte has left.
+    sent: Instant,
+    /// When the next byte must have come.
+    due: Instant,
+    /// When the answer must be complete, however it trickles.
+    end: Instant,
+    probe: bool,
+    received: Vec<u8>,
+    bad: Option<String>,
+}
+
+enum Phase {
+    Down,
+    /// The wire may be used from then on.
+    Free {
+        from: Instant,
+    },
+    Waiting(Waiting),
+    /// Someone may still talk.
+    Quiet {
+        until: Instant,
+        at_most: Instant,
+    },
+}
+
+/// The owner of one wire. Pure: time is an argument, and all that goes out is polled.
+pub struct Line {
+    settings: LineSettings,
+    devices: Vec<Device>,
+    phase: Phase,
+    /// When our last byte has left.
+    wire_free: Instant,
+    /// Bytes of ours that may come back.
+    echo: VecDeque<u8>,
+    /// Devices still to be asked in this round.
+    round: Vec<usize>,
+    round_began: Instant,
+    cycle: Duration,
+    /// Who spoke last, or is to be answered.
+    current: usize,
+    event_turn: usize,
+    unasked_bytes: u64,
+    babbles: u64,
+    babbler: Option<FuellingPointId>,
+    trace: VecDeque<TraceFrame>,
+    trace_dropped: u64,
+}
+
+impl Line {
+    /// A line whose port is not open yet.
+    #[must_use]
+    pub fn new(settings: LineSettings, drivers: Vec<Box<dyn Driver>>) -> Self {
+        Self {
+            settings,
+            devices: drivers.into_iter().map(Device::new).collect(),
+            phase: Phase::Down,
+            wire_free: Instant::START,
+            echo: VecDeque::new(),
+            round: Vec::new(),
+            round_began: Instant::START,
+            cycle: Duration::ZERO,
+            current: 0,
+            event_turn: 0,
+            unasked_bytes: 0,
+            babbles: 0,
+            babbler: None,
+            trace: VecDeque::new(),
+            trace_dropped: 0,
+        }
+    }
+
+    /// A word of the core for one fuelling point; one that is not on this line is ignored.
+    pub fn handle_command(&mut self, fp: FuellingPointId, command: PumpCommand, now: Instant) {
+        for device in self.devices.iter_mut().filter(|device| device.fp() == fp) {
+            device.driver.handle_command(command.clone(), now);
+        }
+    }
+
+    /// The port was opened or is gone.
+    pub fn handle_link(&mut self, up: bool, now: Instant) {
+        if up == !matches!(self.phase, Phase::Down) {
+            return;
+        }
+        self.phase = if up { Phase::Free { from: now } } else { Phase::Down };
+        self.wire_free = now;
+        self.echo.clear();
+        self.round.clear();
+        self.round_began = now;
+        for device in &mut self.devices {
+            device.handle_link(now);
+            device.driver.handle_link(up, now);
+        }
+    }
+
+    /// Bytes from the wire.
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
+        let bytes = self.strip_echo(bytes);
+        if bytes.is_empty() {
+            return;
+        }
+        match core::mem::replace(&mut self.phase, Phase::Down) {
+            Phase::Down => {}
+            Phase::Waiting(waiting) => self.handle_answer(waiting, &bytes, now),
+            Phase::Free { .. } => {
+                self.take_unasked(&bytes, now);
+                let until = now + self.settings.inter_byte_gap;
+                self.phase = Phase::Quiet { until, at_most: now + self.settings.inter_byte_gap * QUIET_AT_MOST };
+            }
+            Phase::Quiet { at_most, .. } => {
+                self.take_unasked(&bytes, now);
+                let until = (now + self.settings.inter_byte_gap).min(at_most);
+                if until == at_most {
+                    self.note_babble(&bytes, now);
+                }
+                self.phase = Phase::Quiet { until, at_most };
+            }
+        }
+    }
+
+    fn handle_answer(&mut self, mut waiting: Waiting, bytes: &[u8], now: Instant) {
+        let device = &mut self.devices[waiting.device];
+        if waiting.received.is_empty() {
+            device.note_turnaround(now.since(waiting.sent));
+        }
+        waiting.received.extend_from_slice(bytes);
+        match device.driver.handle_answer(bytes, now) {
+            Progress::Complete { used } => {
+                device.note_good(now);
+                let fp = device.fp();
+                let surplus = bytes.len() - used.min(bytes.len());
+                waiting.received.truncate(waiting.received.len() - surplus);
+                self.note_trace(now, Some(fp), Verdict::Good, waiting.received);
+                self.phase = Phase::Free { from: now + self.settings.pause_before_send };
+                self.echo.clear();
+                if surplus > 0 {
+                    self.take_unasked(&bytes[bytes.len() - surplus..], now);
+                }
+                return;
+            }
+            Progress::Incomplete => {}
+            Progress::Garbage(why) => waiting.bad = Some(why),
+        }
+        if waiting.received.len() > self.settings.longest_answer || now >= waiting.end {
+            self.note_babble(&waiting.received, now);
+            waiting.bad = Some(format!("no end within {} bytes", self.settings.longest_answer));
+            self.fail(waiting, now);
+        } else {
+            waiting.due = (now + self.settings.inter_byte_gap).min(waiting.end);
+            self.phase = Phase::Waiting(waiting);
+        }
+    }
+
+    /// Time has come to [`Line::poll_timeout`].
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match core::mem::replace(&mut self.phase, Phase::Down) {
+            Phase::Waiting(waiting) if waiting.due <= now => self.fail(waiting, now),
+            Phase::Quiet { until, .. } if until <= now => self.phase = Phase::Free { from: now },
+            phase => self.phase = phase,
+        }
+    }
+
+    fn fail(&mut self, waiting: Waiting, now: Instant) {
+        let device = &mut self.devices[waiting.device];
+        device.note_failure(!waiting.received.is_empty(), &self.settings, now);
+        device.driver.handle_silence(now);
+        let fp = device.fp();
+        let verdict = match (waiting.bad, waiting.received.is_empty()) {
+            (Some(why), _) => Verdict::Bad(why),
+            (None, false) => Verdict::Bad("cut".into()),
+            (None, true) => Verdict::Silence,
+        };
+        self.note_trace(now, Some(fp), verdict, waiting.received);
+        self.echo.clear();
+        // a late answer must not be taken for that of the next one who is asked
+        let quiet = if waiting.probe { Duration::ZERO } else { self.settings.listen_out };
+        let at_most = now + quiet.max(self.settings.inter_byte_gap * QUIET_AT_MOST);
+        self.phase = Phase::Quiet { until: now + quiet, at_most };
+        if self.devices[waiting.device].is_dead() {
+            self.plan_probe(waiting.device, now);
+        }
+    }
+
+    /// When to call [`Line::handle_timeout`] and then [`Line::poll_transmit`], and what for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, LineTimer)> {
+        match &self.phase {
+            Phase::Down => None,
+            Phase::Waiting(waiting) => Some((waiting.due, LineTimer::Answer)),
+            Phase::Quiet { until, .. } => Some((*until, LineTimer::Quiet)),
+            Phase::Free { from } => self.next_send(*from).map(|at| (at, LineTimer::Send)),
+        }
+    }
+
+    fn next_send(&self, from: Instant) -> Option<Instant> {
+        let held = self.held_until(from).unwrap_or(from);
+        self.devices
+            .iter()
+            .filter_map(|device| match device.driver.urgency(from) {
+                Urgency::Silent => None,
+                Urgency::Stop => Some(from),
+                _ if device.is_dead() => Some(held.max(device.next_probe)),
+                _ => Some(held),
+            })
+            .min()
+    }
+
+    fn held_until(&self, now: Instant) -> Option<Instant> {
+        self.devices.get(self.current)?.driver.holds_wire_until().filter(|until| *until > now)
+    }
+
+    /// Bytes to put on the wire now, all at once.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Vec<u8>> {
+        let Phase::Free { from } = self.phase else { return None };
+        if from > now {
+            return None;
+        }
+        for _ in 0..=self.devices.len() {
+            let chosen = self.choose(now)?;
+            self.current = chosen;
+            self.round.retain(|index| *index != chosen);
+            let device = &mut self.devices[chosen];
+            device.note_served(now);
+            let Some(exchange) = device.driver.next_exchange(now) else { continue };
+            let probe = device.is_dead();
+            let fp = device.fp();
+            let begins = self.wire_free.max(now);
+            self.wire_free = begins + self.settings.wire_time(exchange.bytes.len());
+            if self.settings.echo == Echo::Strip {
+                self.echo.extend(&exchange.bytes);
+            }
+            self.note_trace(now, Some(fp), Verdict::Sent, exchange.bytes.clone());
+            self.phase = match exchange.expect {
+                Expect::Answer => {
+                    let window = if probe { self.probe_window(chosen) } else { self.settings.answer_window };
+                    self.devices[chosen].statistics.exchanges += 1;
+                    Phase::Waiting(Waiting {
+                        device: chosen,
+                        sent: self.wire_free,
+                        due: self.wire_free + window,
+                        end: self.wire_free + window + self.settings.wire_time(self.settings.longest_answer),
+                        probe,
+                        received: Vec::new(),
+                        bad: None,
+                    })
+                }
+                // without a pause the next frame may queue up behind this one
+                Expect::Nothing if self.settings.pause_before_send.is_zero() => Phase::Free { from: now },
+                Expect::Nothing => Phase::Free { from: self.wire_free + self.settings.pause_before_send },
+            };
+            return Some(exchange.bytes);
+        }
+        None
+    }
+
+    /// Who speaks next. Stop goes before everything; then the answer owed to who spoke last, whoever has waited far too long,
+    /// sequences under way, dead devices that are due, and the round: active devices first, then idle ones.
+    fn choose(&mut self, now: Instant) -> Option<usize> {
+        let urgency: Vec<Urgency> = self.devices.iter().map(|device| device.driver.urgency(now)).collect();
+        let count = self.devices.len();
+        let all = (0..count).map(|step| (self.current + step) % count.max(1));
+        let of = |wanted: Urgency| all.clone().filter(|i| urgency[*i] == wanted).min_by_key(|i| self.rank(*i));
+        if let Some(stop) = of(Urgency::Stop) {
+            return Some(stop);
+        }
+        if let Some(answer) = of(Urgency::Answer) {
+            return Some(answer);
+        }
+        if self.held_until(now).is_some() {
+            return None;
+        }
+        let alive = |i: &usize| !self.devices[*i].is_dead() && urgency[*i] > Urgency::Silent;
+        let patience = self.patience();
+        let waited = |i: &usize| now.since(self.devices[*i].served.unwrap_or(self.round_began));
+        let overdue = all.clone().filter(alive).filter(|i| waited(i) > patience).max_by_key(waited);
+        if let Some(overdue) = overdue {
+            return Some(overdue);
+        }
+        let sequence =
+            all.clone().filter(|i| urgency[*i] == Urgency::Sequence && alive(i)).min_by_key(|i| self.rank(*i));
+        if let Some(sequence) = sequence {
+            return Some(sequence);
+        }
+        let probe = all
+            .clone()
+            .filter(|i| self.devices[*i].is_dead() && urgency[*i] > Urgency::Silent)
+            .filter(|i| self.devices[*i].next_probe <= now)
+            .min_by_key(|i| self.devices[*i].next_probe);
+        if let Some(probe) = probe {
+            return Some(probe);
+        }
+        if !self.round.iter().any(alive) {
+            let round: Vec<usize> = (0..count).filter(alive).collect();
+            if round.is_empty() {
+                return None;
+            }
+            self.cycle = now.since(self.round_began);
+            self.round_began = now;
+            self.round = round;
+        }
+        let alive = |i: &usize| !self.devices[*i].is_dead() && urgency[*i] > Urgency::Silent;
+        self.round
+            .iter()
+            .copied()
+            .filter(alive)
+            .min_by_key(|i| (core::cmp::Reverse(urgency[*i].min(Urgency::Active)), self.devices[*i].served, *i))
+    }
+
+    /// Among equals who spoke last goes on, then who has waited longest.
+    fn rank(&self, index: usize) -> (bool, Option<Instant>) {
+        (index != self.current, self.devices[index].served)
+    }
+
+    /// How long a device may wait while others are in a sequence: one and a half of a round without any.
+    fn patience(&self) -> Duration {
+        let round: Duration = self.devices.iter().filter(|d| !d.is_dead()).map(|d| d.cost).sum();
+        (round * 3 / 2).max(Duration::from_millis(50))
+    }
+
+    fn probe_window(&self, index: usize) -> Duration {
+        let live = self.devices.iter().any(|device| !device.is_dead());
+        let worst = self.devices.iter().map(|device| device.statistics.turnaround_worst).max().unwrap_or_default();
+        let window = if self.devices[index].spoke_unasked || !live { self.settings.answer_window } else { worst * 2 };
+        window.clamp(SHORTEST_PROBE.min(self.settings.answer_window), self.settings.answer_window)
+    }
+
+    /// Dead devices together cost at most a tenth of the time while others live, and each is asked at least so often.
+    fn plan_probe(&mut self, index: usize, now: Instant) {
+        let dead = self.devices.iter().filter(|device| device.is_dead()).count();
+        let cost = self.probe_window(index) + self.settings.wire_time(3) + self.settings.pause_before_send;
+        let wait = cost * u32::try_from(10 * dead).unwrap_or(u32::MAX);
+        let live = dead < self.devices.len();
+        let wait = if live { wait.min(self.settings.probe_at_least) } else { Duration::from_millis(500) };
+        self.devices[index].next_probe = now + wait;
+    }
+
+    fn strip_echo(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut rest = bytes;
+        while let ([byte, after @ ..], Some(expected)) = (rest, self.echo.front()) {
+            if byte != expected {
+                self.echo.clear();
+                break;
+            }
+            self.echo.pop_front();
+            rest = after;
+        }
+        rest.to_vec()
+    }
+
+    fn take_unasked(&mut self, bytes: &[u8], now: Instant) {
+        self.unasked_bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let mut spoke = None;
+        for device in &mut self.devices {
+            if device.driver.handle_unasked(bytes, now) {
+                device.spoke_unasked = true;
+                spoke = Some(device.fp());
+                if device.is_dead() {
+                    device.next_probe = now;
+                }
+            }
+        }
+        self.note_trace(now, spoke, Verdict::Unasked, bytes.to_vec());
+    }
+
+    fn note_babble(&mut self, bytes: &[u8], now: Instant) {
+        self.babbles += 1;
+        for device in &mut self.devices {
+            if device.driver.handle_unasked(bytes, now) {
+                self.babbler = Some(device.fp());
+            }
+        }
+    }
+
+    fn note_trace(&mut self, at: Instant, fp: Option<FuellingPointId>, verdict: Verdict, bytes: Vec<u8>) {
+        if self.trace.len() >= TRACE_KEPT {
+            self.trace.pop_front();
+            self.trace_dropped += 1;
+        }
+        self.trace.push_back(TraceFrame { at, fp, verdict, bytes });
+    }
+
+    /// What the fuelling points report.
+    pub fn poll_event(&mut self) -> Option<FromPump> {
+        let count = self.devices.len();
+        for step in 0..count {
+            let index = (self.event_turn + step) % count;
+            let device = &mut self.devices[index];
+            if let Some(event) = device.driver.poll_event() {
+                self.event_turn = index;
+                return Some(FromPump { fp: device.fp(), event });
+            }
+        }
+        None
+    }
+
+    /// The next frame of the trace, both directions. The oldest are dropped where nobody asks.
+    pub fn poll_trace(&mut self) -> Option<TraceFrame> {
+        self.trace.pop_front()
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn statistics(&self) -> LineStatistics {
+        LineStatistics {
+            up: !matches!(self.phase, Phase::Down),
+            cycle: self.cycle,
+            unasked_bytes: self.unasked_bytes,
+            babbles: self.babbles,
+            babbler: self.babbler,
+            trace_dropped: self.trace_dropped,
+            devices: self.devices.iter().map(Device::statistics).collect(),
+        }
+    }
+
+    /// What each fuelling point can do.
+    pub fn capabilities(&self) -> impl Iterator<Item = (FuellingPointId, &Capabilities)> {
+        self.devices.iter().map(|device| (device.fp(), device.driver.capabilities()))
+    }
+}

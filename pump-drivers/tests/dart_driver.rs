@@ -1,0 +1,313 @@
+//! The DART driver through the line, against a pump of the worked exchanges.
+
+mod common;
+
+use common::*;
+use core::time::Duration;
+use forecourt::ids::ReleaseId;
+use forecourt::pump::{Preset, PumpCommand, PumpEvent, Reading, Refusal, State};
+use forecourt::units::{Money, Volume};
+use pump_drivers::dart::message::{Command, ControllerSays};
+
+const ONE: ReleaseId = ReleaseId(1);
+
+fn limit() -> Preset {
+    Preset::Volume(Volume::new(999_000))
+}
+
+fn is_reset(says: &[ControllerSays]) -> bool {
+    says.contains(&ControllerSays::Command(Command::Reset))
+}
+
+fn released(world: &mut World) {
+    world.pump().lift(1);
+    world.until("calling", |e| matches!(e, PumpEvent::State { state: State::Calling, lifted: Some(NOZZLE) }));
+    world.command(order(1, limit()));
+    world.until("release", |e| *e == PumpEvent::Released { release: ONE });
+}
+
+fn reading(volume: i64, amount: i64) -> Reading {
+    Reading {
+        nozzle: Some(NOZZLE),
+        volume: Volume::new(volume),
+        amount: Money::new(amount),
+        price: Some(price(10_500)),
+    }
+}
+
+#[test]
+fn everything_is_read_before_anything_is_written() {
+    let mut world = World::new(fast(), vec![head()], vec![Box::new(Pump::new(0x57))]);
+    world.storing = Storing::Never;
+    world.run(Duration::from_secs(3));
+    let snapshot = world.told().into_iter().find_map(|e| match e {
+        PumpEvent::Snapshot(snapshot) => Some(snapshot),
+        _ => None,
+    });
+    let snapshot = snapshot.expect("a snapshot");
+    assert_eq!((snapshot.state, snapshot.lifted, snapshot.power_cycled), (State::Idle, None, false));
+    assert_eq!(snapshot.totalisers.values().copied().collect::<Vec<_>>(), [Volume::new(2_812_490); 2]);
+    let writes = |says: &ControllerSays| {
+        !matches!(
+            says,
+            ControllerSays::Command(Command::ReturnStatus | Command::ReturnFilling) | ControllerSays::Total { .. }
+        )
+    };
+    assert!(!world.heard().iter().flatten().any(writes), "{:?}", world.heard());
+    world.command(PumpCommand::Stored(snapshot.token));
+    world.run(Duration::from_secs(1));
+    let written: Vec<_> = world.heard().into_iter().flatten().filter(writes).collect();
+    assert!(matches!(written[..], [ControllerSays::AllowedNozzles(_), ControllerSays::Prices(_)]), "{written:?}");
+}
+
+#[test]
+fn a_whole_sale_is_released_followed_and_ended_with_its_totaliser() {
+    let mut world = World::one();
+    released(&mut world);
+    world.pump().flow(200, 21_000);
+    world.until("figures", |e| *e == PumpEvent::Running { volume: Volume::new(2_000), amount: Money::new(2_100_000) });
+    world.pump().flow(492, 51_660);
+    world.pump().hang();
+    world.until("the end", |e| matches!(e, PumpEvent::Ended { .. }));
+    let ended = world.told().into_iter().find(|e| matches!(e, PumpEvent::Ended { .. })).expect("ended");
+    let PumpEvent::Ended { reading: figures, totaliser, .. } = ended else { unreachable!() };
+    assert_eq!(figures, reading(4_920, 5_166_000));
+    assert_eq!(totaliser, Some(Volume::new(2_817_410)));
+    world.run(Duration::from_millis(100));
+    assert_eq!(world.told().last(), Some(&PumpEvent::State { state: State::Idle, lifted: None }));
+    assert_eq!(world.pump().violations, Vec::<String>::new());
+}
+
+#[test]
+fn an_end_is_not_acknowledged_before_it_is_stored_and_nothing_is_reset() {
+    let mut world = World::one();
+    released(&mut world);
+    world.pump().flow(492, 51_660);
+    world.run(Duration::from_millis(200));
+    world.storing = Storing::Never;
+    world.pump().hang();
+    let at = world.until("the end", |e| matches!(e, PumpEvent::EndSeen { .. }));
+    let heard = world.heard().len();
+    let acks = |world: &World| {
+        world.trace.iter().filter(|(when, _, bytes)| *when > at && bytes.len() == 3 && bytes[1] >> 4 == 0xC).count()
+    };
+    world.run(Duration::from_secs(2));
+    assert_eq!(acks(&world), 0);
+    assert_eq!(world.heard().len(), heard, "nothing is asked either");
+    let ends = world.told().iter().filter(|e| matches!(e, PumpEvent::EndSeen { .. })).count();
+    assert_eq!(ends, 1, "the repeated block is not processed again");
+    let Some(PumpEvent::EndSeen { token, .. }) =
+        world.told().into_iter().rev().find(|e| matches!(e, PumpEvent::EndSeen { .. }))
+    else {
+        unreachable!()
+    };
+    world.command(PumpCommand::Stored(token));
+    world.until("the confirmed end", |e| matches!(e, PumpEvent::Ended { .. }));
+    assert!(acks(&world) > 0);
+    world.pump().lift(1);
+    world.run(Duration::from_millis(500));
+    let before = world.heard().len();
+    world.command(order(2, limit()));
+    world.run(Duration::from_millis(500));
+    assert_eq!(world.told().last(), Some(&PumpEvent::Refused { release: ReleaseId(2), why: Refusal::Unsettled }));
+    assert!(!world.heard()[before..].iter().any(|says| is_reset(says)), "RESET before the end is stored");
+}
+
+#[test]
+fn an_authorise_whose_answer_is_lost_is_judged_by_the_status_and_not_repeated() {
+    let mut world = World::one();
+    world.pump().lift(1);
+    world.until("calling", |e| matches!(e, PumpEvent::State { state: State::Calling, .. }));
+    world.command(order(1, limit()));
+    let authorize = ControllerSays::Command(Command::Authorize);
+    while !world.pump().heard.iter().flatten().any(|says| *says == authorize) {
+        let sending = world.heard().iter().any(|says| is_reset(says));
+        if sending {
+            // the answers to RESET are through once the pump shows 1 and is asked again
+            world.pump().mute_answers = 0;
+        }
+        world.run(Duration::from_millis(1));
+    }
+    world.pump().mute_answers = 2;
+    world.until("release", |e| *e == PumpEvent::Released { release: ONE });
+    let sent = world.heard().iter().flatten().filter(|says| **says == authorize).count();
+    assert_eq!(sent, 1);
+    assert_eq!(world.pump().violations, Vec::<String>::new());
+}
+
+#[test]
+fn an_authorise_that_never_arrives_is_sent_again_after_a_look() {
+    let mut world = World::one();
+    world.pump().lift(1);
+    world.until("calling", |e| matches!(e, PumpEvent::State { state: State::Calling, .. }));
+    world.command(order(1, limit()));
+    // the first block that carries AUTHORIZE is lost on the way
+    loop {
+        let last_sent =
+            world.trace.iter().rev().find(|(_, _, bytes)| bytes.len() > 3).map(|(_, _, bytes)| bytes.clone());
+        if last_sent.is_some_and(|bytes| bytes.windows(3).any(|w| w == [1, 1, 1])) {
+            world.pump().deaf = 0;
+            break;
+        }
+        world.run(Duration::from_millis(1));
+    }
+    world.pump().deaf = 2; // the ACK of the block with status 1, and the AUTHORIZE
+    world.until("release", |e| *e == PumpEvent::Released { release: ONE });
+    assert_eq!(world.pump().violations, Vec::<String>::new());
+}
+
+#[test]
+fn a_release_without_effect_is_refused_after_the_patience_for_slow_heads_and_late_effect_is_stopped() {
+    let mut world = World::one();
+    world.pump().lift(1);
+    world.until("calling", |e| matches!(e, PumpEvent::State { state: State::Calling, .. }));
+    world.pump().ignores_authorize = true;
+    let began = world.now;
+    world.command(order(1, limit()));
+    let refused = world.until("refusal", |e| *e == PumpEvent::Refused { release: ONE, why: Refusal::NoEffect });
+    assert!(refused.since(began) >= Duration::from_secs(5), "{:?}", refused.since(began));
+    assert_eq!(world.pump().violations, Vec::<String>::new());
+    world.pump().status = 2;
+    let body = world.pump().dc1();
+    world.pump().say(body);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.pump().status, 5, "a release that we disowned is stopped");
+}
+
+#[test]
+fn a_nozzle_hung_up_without_fuel_is_stopped_and_ends_at_zero() {
+    let mut world = World::one();
+    world.pump().stays_authorised = true;
+    released(&mut world);
+    world.pump().hang();
+    world.until("a zero end", |e| {
+        matches!(e, PumpEvent::Ended { reading, totaliser: Some(total), .. }
+            if !reading.volume.is_positive() && *total == Volume::new(2_812_490))
+    });
+    assert_eq!(world.pump().status, 5);
+}
+
+#[test]
+fn a_withdrawn_release_ends_at_zero_with_the_nozzle_still_out() {
+    let mut world = World::one();
+    released(&mut world);
+    world.command(PumpCommand::Withdraw);
+    world.until("a zero end", |e| matches!(e, PumpEvent::Ended { reading, .. } if !reading.volume.is_positive()));
+    world.run(Duration::from_millis(50));
+    assert_eq!(world.told().last(), Some(&PumpEvent::State { state: State::Calling, lifted: Some(NOZZLE) }));
+}
+
+#[test]
+fn a_stop_ends_the_flow_and_the_sale_ends_at_hang_up() {
+    let mut world = World::one();
+    released(&mut world);
+    world.pump().flow(200, 21_000);
+    world.run(Duration::from_millis(200));
+    world.command(PumpCommand::Stop);
+    world.run(Duration::from_millis(100));
+    assert_eq!(world.pump().status, 5);
+    assert!(!world.told().iter().any(|e| matches!(e, PumpEvent::EndSeen { .. })), "the nozzle is still out");
+    world.pump().hang();
+    world.until("the end", |e| matches!(e, PumpEvent::Ended { reading: r, .. } if *r == reading(2_000, 2_100_000)));
+}
+
+#[test]
+fn a_limit_reached_with_the_nozzle_out_is_not_the_end() {
+    let mut world = World::one();
+    released(&mut world);
+    world.pump().flow(476, 50_000);
+    world.pump().status = 6;
+    let body = world.pump().dc1();
+    world.pump().say(body);
+    world.run(Duration::from_secs(1));
+    assert!(!world.told().iter().any(|e| matches!(e, PumpEvent::EndSeen { .. })));
+    let last = world.told().into_iter().rev().find(|e| matches!(e, PumpEvent::State { .. }));
+    assert_eq!(last, Some(PumpEvent::State { state: State::Fuelling, lifted: Some(NOZZLE) }));
+    world.pump().hang();
+    world.until("the end", |e| matches!(e, PumpEvent::Ended { reading: r, .. } if *r == reading(4_760, 5_000_000)));
+}
+
+#[test]
+fn an_order_is_refused_with_its_reason_and_nothing_is_written() {
+    let cases: [(fn(&mut Pump), Preset, Refusal); 4] = [
+        (|p| p.hang(), limit(), Refusal::NotCalling),
+        (|p| p.lift(2), limit(), Refusal::NotCalling),
+        (|p| p.lift(1), Preset::Volume(Volume::new(9)), Refusal::PresetUnsupported),
+        (|p| p.say(vec![5, 1, 9]), limit(), Refusal::Faulty("emergency stop".into())),
+    ];
+    for (prepare, preset, why) in cases {
+        let mut world = World::one();
+        prepare(world.pump());
+        world.run(Duration::from_millis(300));
+        let heard = world.heard().len();
+        world.command(order(1, preset));
+        world.run(Duration::from_millis(300));
+        assert!(world.told().contains(&PumpEvent::Refused { release: ONE, why: why.clone() }), "{why:?}");
+        assert_eq!(world.heard().len(), heard, "{why:?}");
+    }
+}
+
+#[test]
+fn a_wrong_price_is_written_once_and_refused_if_it_stays() {
+    let mut world = World::one();
+    world.pump().prices[0] = [1, 6, 0];
+    released(&mut world);
+    assert_eq!(world.pump().prices[0], [1, 5, 0], "written with the release");
+
+    let mut world = World::one();
+    world.pump().lift(1);
+    world.run(Duration::from_millis(300));
+    let other = PumpCommand::Authorise(forecourt::pump::Authorise {
+        release: ONE,
+        nozzle: NOZZLE,
+        preset: limit(),
+        price: price(9_999),
+    });
+    world.command(other);
+    assert_eq!(
+        world.told().last(),
+        Some(&PumpEvent::Refused { release: ONE, why: Refusal::PriceMismatch { shown: price(10_500) } })
+    );
+}
+
+#[test]
+fn silence_is_told_as_loss_and_the_pump_is_read_anew_when_it_is_back() {
+    let mut world = World::one();
+    released(&mut world);
+    world.pump().flow(200, 21_000);
+    world.run(Duration::from_millis(200));
+    world.pump().silent = true;
+    let began = world.now;
+    let lost = world.until("loss", |e| *e == PumpEvent::Lost);
+    assert!(lost.since(began) <= Duration::from_millis(1_900), "{:?}", lost.since(began));
+    world.run(Duration::from_secs(20));
+    world.pump().silent = false;
+    let back = world.now;
+    let found = world.until("a snapshot", |e| {
+        matches!(e, PumpEvent::Snapshot(s) if s.state == State::Fuelling && !s.power_cycled
+            && s.reading == Some(reading(2_000, 2_100_000)))
+    });
+    assert!(found.since(back) <= Duration::from_secs(5));
+    world.pump().hang();
+    world.until("the end", |e| matches!(e, PumpEvent::Ended { reading: r, .. } if *r == reading(2_000, 2_100_000)));
+}
+
+#[test]
+fn a_power_cycle_shorter_than_the_loss_limit_is_noticed_and_the_prices_are_written_after_it() {
+    let mut world = World::one();
+    world.pump().power_cycle();
+    world.until("a snapshot", |e| matches!(e, PumpEvent::Snapshot(s) if s.power_cycled && s.state == State::Closed));
+    world.until("idle", |e| matches!(e, PumpEvent::State { state: State::Idle, .. }));
+    assert_eq!(world.pump().prices, [[1, 5, 0], [1, 0x24, 0]]);
+}
+
+#[test]
+fn garbage_before_an_answer_changes_nothing() {
+    let mut world = World::one();
+    world.pump().garbage_before = vec![0xFE, 0xB8];
+    released(&mut world);
+    world.pump().flow(492, 51_660);
+    world.pump().hang();
+    world.until("the end", |e| matches!(e, PumpEvent::Ended { reading: r, .. } if *r == reading(4_920, 5_166_000)));
+    assert_eq!(world.line.statistics().devices[0].bad_frames, 0);
+}
