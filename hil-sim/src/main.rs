@@ -1,6 +1,7 @@
 //! Command line of the simulator.
 
 use clap::{Parser, Subcommand};
+use hil_sim::rig::lone_line;
 use hil_sim::{bench, demo, platform};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -21,6 +22,8 @@ enum Task {
     Bench(bench::Args),
     /// The reference platform at a terminal, against any broker.
     Platform(platform::console::Args),
+    /// Simulated dispensers alone, on a pty, a TCP port or a serial port.
+    Serve(lone_line::Args),
 }
 
 #[tokio::main]
@@ -30,6 +33,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let good = match Cli::parse().command {
         Task::Demo(args) => demo::run(args).await?,
         Task::Bench(args) => bench::run(args).await.map(|()| true)?,
+        Task::Serve(args) => lone_line::run(args).await.map(|()| true)?,
         Task::Platform(args) => platform::console::run(args).await.map(|()| true)?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

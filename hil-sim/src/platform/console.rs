@@ -1,6 +1,7 @@
 //! `hil-sim platform`: the reference platform at a terminal, against any broker. One command a line on standard input.
 
 use super::{Command, Desk, KeyPair, OrderSpec, Platform, Settings, moment, write_jwks};
+use crate::rig::lone_line::typed_lines;
 use anyhow::{Context as _, bail};
 use forecourt::ids::{Grade, NozzleId, OrderId};
 use forecourt::order::Limit;
@@ -8,7 +9,6 @@ use forecourt::units::{Currency, Money, Volume};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// Where to connect and where the key is kept.
 #[derive(Debug, clap::Args)]
@@ -81,19 +81,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Lines of standard input. A thread of our own, since a pending read must not keep the process from ending.
-fn typed_lines() -> mpsc::Receiver<String> {
-    let (tell, told) = mpsc::channel(16);
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lines().map_while(Result::ok) {
-            if tell.blocking_send(line).is_err() {
-                return;
-            }
-        }
-    });
-    told
 }
 
 fn parse(line: &str, desk: &Desk) -> anyhow::Result<Line> {

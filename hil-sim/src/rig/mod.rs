@@ -2,6 +2,7 @@
 //! as its own process, its store as seen from outside, and figures in columns.
 
 pub mod daemon;
+pub mod lone_line;
 pub mod people;
 pub mod plan;
 pub mod pumps;

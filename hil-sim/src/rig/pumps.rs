@@ -2,6 +2,7 @@
 
 use super::plan::Plan;
 use crate::dispenser::calculator::{Decimals, PriceDigits};
+use crate::dispenser::dart::quirks::Quirks;
 use crate::dispenser::dart::{DartConfig, DartDispenser};
 use crate::dispenser::flow::{FlowProfile, FlowRate};
 use crate::dispenser::physics::{NozzleConfig, PumpConfig};
@@ -11,7 +12,7 @@ use crate::prng::Prng;
 use crate::serve::{Endpoint, Epoch, LineHandle, ServeFault, Served};
 use crate::wire::{DeviceId, Wire, WireConfig};
 use core::time::Duration;
-use forecourt::ids::{FuellingPointId, NozzleId};
+use forecourt::ids::{FuellingPointId, Grade, NozzleId};
 use forecourt::units::{Money, UnitPrice, Volume};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -82,25 +83,10 @@ impl Pumps {
             let mut prng = build.prng.fork(&line.name);
             let mut wire = Wire::new(config, &prng);
             for dispenser in &line.dispensers {
-                let nozzles = dispenser.nozzles.iter().map(|nozzle| NozzleConfig {
-                    grade: nozzle.grade.clone(),
-                    price: plan.price_of(&nozzle.grade).map(price_digits),
-                    // Whole steps of the meter, as after years of work; no two alike.
-                    totaliser: Volume::new(i64::try_from(prng.below(90_000_000)).unwrap_or(0) * 10),
-                });
-                let pump = PumpConfig {
-                    nozzles: nozzles.collect(),
-                    decimals: DECIMALS,
-                    flow: build.flow,
-                    keeps_sale: true,
-                    keeps_prices: true,
-                };
-                let device = wire.connect(Box::new(DartDispenser::new(DartConfig {
-                    address: Address(dispenser.address),
-                    turnaround: build.turnaround,
-                    quirks: crate::dispenser::dart::quirks::Quirks::default(),
-                    pump,
-                })));
+                let nozzles = dispenser.nozzles.iter();
+                let nozzles = nozzles.map(|nozzle| (nozzle.grade.clone(), plan.price_of(&nozzle.grade)));
+                let made = dart_dispenser(Address(dispenser.address), nozzles, build, &mut prng);
+                let device = wire.connect(Box::new(made));
                 for (index, nozzle) in (1..).map(NozzleIndex).zip(&dispenser.nozzles) {
                     let fuelling_point = dispenser.fuelling_point;
                     places.insert(nozzle.number, Place { line: line_index, device, index, fuelling_point });
@@ -197,6 +183,29 @@ impl Pumps {
         };
         devices.into_iter().flat_map(told).collect()
     }
+}
+
+/// A dispenser of the common kind: each nozzle with its grade and the price in the head, if any.
+pub fn dart_dispenser(
+    address: Address,
+    nozzles: impl Iterator<Item = (Grade, Option<UnitPrice>)>,
+    build: &Build,
+    prng: &mut Prng,
+) -> DartDispenser {
+    let nozzles = nozzles.map(|(grade, price)| NozzleConfig {
+        grade,
+        price: price.map(price_digits),
+        // Whole steps of the meter, as after years of work; no two alike.
+        totaliser: Volume::new(i64::try_from(prng.below(90_000_000)).unwrap_or(0) * 10),
+    });
+    let pump = PumpConfig {
+        nozzles: nozzles.collect(),
+        decimals: DECIMALS,
+        flow: build.flow,
+        keeps_sale: true,
+        keeps_prices: true,
+    };
+    DartDispenser::new(DartConfig { address, turnaround: build.turnaround, quirks: Quirks::default(), pump })
 }
 
 /// A price as heads with two decimals show it.
