@@ -27,14 +27,26 @@ enum Task {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
+async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,rumqttd=off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let good = match Cli::parse().command {
-        Task::Demo(args) => demo::run(args).await?,
-        Task::Bench(args) => bench::run(args).await.map(|()| true)?,
-        Task::Serve(args) => lone_line::run(args).await.map(|()| true)?,
-        Task::Platform(args) => platform::console::run(args).await.map(|()| true)?,
-    };
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    match run(Cli::parse().command).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether everything was as it should be.
+async fn run(task: Task) -> anyhow::Result<bool> {
+    match task {
+        Task::Demo(args) => return demo::run(args).await,
+        Task::Bench(args) => bench::run(args).await?,
+        Task::Platform(args) => platform::console::run(args).await?,
+        Task::Serve(args) => lone_line::run(args).await?,
+    }
+    Ok(true)
 }

@@ -15,6 +15,7 @@ use forecourt::ids::NozzleId;
 use forecourt::order::Limit;
 use forecourt::units::Volume;
 use serde::Serialize;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -67,10 +68,9 @@ struct Run<'a> {
 ///
 /// # Errors
 /// What could not be started, or which order went wrong.
-pub async fn run(bench: &Bench, orders: u32) -> anyhow::Result<Figures<Latency>> {
-    let directory = tempfile::Builder::new().prefix("forecourt-bench-").tempdir()?;
-    let calibration = calibration::measure(directory.path()).await?;
-    let station = OneLine::start(bench, directory.path(), PUMPS, SPEED).await?;
+pub async fn run(bench: &Bench, directory: &Path, orders: u32) -> anyhow::Result<Figures<Latency>> {
+    let calibration = calibration::measure(directory).await?;
+    let station = OneLine::start(bench, directory, PUMPS, SPEED).await?;
     let store = StoreWitness::start(&station.stage.plan.data_directory())?;
     let wire = WireWitness::new(station.line.clone());
     let broker = station.stage.broker.kind();
@@ -82,6 +82,7 @@ pub async fn run(bench: &Bench, orders: u32) -> anyhow::Result<Figures<Latency>>
                 tokio::try_join!(customers(0), customers(1), customers(2), customers(3), customers(4))
             } => done.map(|_| ())?,
             () = run.progress() => {}
+            died = station.stage.daemon.died() => return Err(died.into()),
             _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped by Ctrl-C"),
         }
         run.tally.into_inner().unwrap_or_else(PoisonError::into_inner)

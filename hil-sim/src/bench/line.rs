@@ -13,6 +13,7 @@ use forecourt::ids::NozzleId;
 use forecourt::order::Limit;
 use forecourt::units::Volume;
 use serde::Serialize;
+use std::path::Path;
 use std::time::Duration;
 
 const SIZES: [u8; 5] = [1, 4, 8, 16, 32];
@@ -52,14 +53,13 @@ pub struct Line {
 ///
 /// # Errors
 /// What could not be started or went wrong.
-pub async fn run(bench: &Bench, seconds: u32, stops: u32) -> anyhow::Result<Figures<Line>> {
-    let root = tempfile::Builder::new().prefix("forecourt-bench-").tempdir()?;
-    let calibration = calibration::measure(root.path()).await?;
+pub async fn run(bench: &Bench, root: &Path, seconds: u32, stops: u32) -> anyhow::Result<Figures<Line>> {
+    let calibration = calibration::measure(root).await?;
     let window = Duration::from_secs(seconds.into());
     let (mut cycles, mut stop, mut broker) = (Vec::new(), Times::default(), "none");
     for size in SIZES {
         eprintln!("{size} dispensers");
-        let directory = root.path().join(format!("{size}"));
+        let directory = root.join(format!("{size}"));
         std::fs::create_dir(&directory)?;
         let station = OneLine::start(bench, &directory, size, 1).await?;
         broker = station.stage.broker.kind();

@@ -10,7 +10,7 @@ use forecourt::ids::NozzleId;
 use forecourt::order::Limit;
 use forecourt::units::Volume;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const PUMPS: u8 = 16;
@@ -47,10 +47,9 @@ pub struct Memory {
 ///
 /// # Errors
 /// What could not be started or went wrong.
-pub async fn run(bench: &Bench, seconds: u32) -> anyhow::Result<Figures<Memory>> {
-    let directory = tempfile::Builder::new().prefix("forecourt-bench-").tempdir()?;
-    let calibration = calibration::measure(directory.path()).await?;
-    let station = OneLine::start(bench, directory.path(), PUMPS, 1).await?;
+pub async fn run(bench: &Bench, directory: &Path, seconds: u32) -> anyhow::Result<Figures<Memory>> {
+    let calibration = calibration::measure(directory).await?;
+    let station = OneLine::start(bench, directory, PUMPS, 1).await?;
     let broker = station.stage.broker.kind();
     let window = Duration::from_secs(seconds.into());
     eprintln!("{PUMPS} idle");

@@ -10,6 +10,7 @@ pub mod witness;
 
 use crate::broker::{Broker, find_mosquitto};
 use crate::rig::table::Table;
+use crate::rig::workshop::in_directory;
 use calibration::Calibration;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -117,11 +118,12 @@ impl Bench {
 /// What could not be started or went wrong, with what to do.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let bench = Bench { seed: args.seed, daemon: args.daemon, broker: args.broker };
-    match args.what {
-        What::Latency { orders } => print(&latency::run(&bench, orders).await?, args.json),
-        What::Line { seconds, stops } => print(&line::run(&bench, seconds, stops).await?, args.json),
-        What::Memory { seconds } => print(&memory::run(&bench, seconds).await?, args.json),
-    }
+    in_directory(None, async |directory: &Path| match args.what {
+        What::Latency { orders } => print(&latency::run(&bench, directory, orders).await?, args.json),
+        What::Line { seconds, stops } => print(&line::run(&bench, directory, seconds, stops).await?, args.json),
+        What::Memory { seconds } => print(&memory::run(&bench, directory, seconds).await?, args.json),
+    })
+    .await
 }
 
 fn print<T: Serialize + Tables>(figures: &Figures<T>, json: bool) -> anyhow::Result<()> {

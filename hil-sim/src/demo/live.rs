@@ -29,7 +29,7 @@ const USUAL_SIZE: (usize, usize) = (24, 80);
 ///
 /// # Errors
 /// If the daemon ends by itself, or the station stops answering.
-pub async fn run(stage: &mut Stage, prng: &Prng) -> anyhow::Result<()> {
+pub async fn run(stage: &Stage, prng: &Prng) -> anyhow::Result<()> {
     let Stage { plan, pumps, platform, daemon, .. } = stage;
     let points: Vec<&DispenserPlan> = plan.lines.iter().flat_map(|line| &line.dispensers).collect();
     let [one, two, three, four] = points[..] else { anyhow::bail!("the demo has four fuelling points") };

@@ -11,7 +11,7 @@ use crate::prng::Prng;
 use crate::rig::plan::{DispenserPlan, GradePlan, LinePlan, NozzlePlan, Plan};
 use crate::rig::pumps::Build;
 use crate::rig::stage::{Setting, Stage};
-use anyhow::Context as _;
+use crate::rig::workshop::in_directory;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId};
 use forecourt::units::{Currency, UnitPrice};
 use std::path::{Path, PathBuf};
@@ -49,31 +49,27 @@ pub struct Args {
 /// # Errors
 /// What could not be started or went wrong, with what to do.
 pub async fn run(args: Args) -> anyhow::Result<bool> {
-    let temporary = tempfile::Builder::new().prefix("forecourt-demo-").tempdir().context("a directory for the demo")?;
-    let directory = match &args.directory {
-        Some(given) => {
-            std::fs::create_dir_all(given).with_context(|| format!("directory {}", given.display()))?;
-            std::path::absolute(given)?
-        }
-        None => temporary.path().to_owned(),
-    };
+    in_directory(args.directory.as_deref(), async |directory: &Path| play(&args, directory).await).await
+}
+
+async fn play(args: &Args, directory: &Path) -> anyhow::Result<bool> {
     let prng = Prng::new(args.seed);
     let setting = Setting {
-        daemon: args.daemon,
+        daemon: args.daemon.clone(),
         build: Build::usual(args.speed, prng.fork("pumps")),
         faults: Faults::default(),
         extra_toml: String::new(),
     };
-    let plan = layout(&directory)?;
+    let plan = layout(directory)?;
     println!("starting broker, dispensers and daemon in {}", directory.display());
     let broker = Broker::embedded()?;
     let began = Instant::now();
-    let mut stage = Stage::start(plan, broker, &setting).await?;
+    let stage = Stage::start(plan, broker, &setting).await?;
     println!("[{}] all {} nozzles ready", since(began), stage.plan.nozzles().len());
     if args.once {
-        once(&mut stage, &prng, began).await?
+        once(&stage, &prng, began).await?
     } else {
-        live::run(&mut stage, &prng).await?
+        live::run(&stage, &prng).await?
     }
     finish(stage, args.once).await
 }
@@ -107,7 +103,7 @@ pub fn layout(directory: &Path) -> anyhow::Result<Plan> {
     Ok(Plan { station, currency, directory: directory.to_owned(), grades, lines })
 }
 
-async fn once(stage: &mut Stage, prng: &Prng, began: Instant) -> anyhow::Result<()> {
+async fn once(stage: &Stage, prng: &Prng, began: Instant) -> anyhow::Result<()> {
     let starts: Vec<_> =
         stage.plan.nozzles().into_iter().filter_map(|nozzle| Some((nozzle, stage.pumps.totaliser(nozzle)?))).collect();
     println!("six orders; the one that is never lifted takes 30 s\n");
@@ -116,6 +112,7 @@ async fn once(stage: &mut Stage, prng: &Prng, began: Instant) -> anyhow::Result<
         tokio::select! {
             played = playing => played?,
             () = tell(&stage.platform, began) => anyhow::bail!("nothing more to tell"),
+            died = stage.daemon.died() => return Err(died.into()),
             _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped by Ctrl-C before the six orders had ended"),
         }
     };

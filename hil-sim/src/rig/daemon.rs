@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::process::{Child, Command};
+use tokio::sync::{oneshot, watch};
 
 /// What a graceful stop may take (the daemon promises 15 s).
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -54,7 +55,11 @@ pub struct Usage {
 /// A running daemon. Killed when dropped; [`Daemon::stop`] ends it gracefully.
 #[derive(Debug)]
 pub struct Daemon {
-    child: Child,
+    id: u32,
+    /// How it ended, once it has.
+    ended: watch::Receiver<Option<ExitStatus>>,
+    /// Kills it when dropped.
+    _life: oneshot::Sender<()>,
     log: PathBuf,
 }
 
@@ -84,53 +89,62 @@ impl Daemon {
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
-            // Ctrl-C at the terminal is for us alone: the daemon is told by SIGTERM, after the last sale is told of.
+            // Ctrl-C at the terminal is for us alone: the daemon is told by SIGTERM.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
-        Ok(Self { child, log: log.to_owned() })
+        let id = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
+        let (tell, ended) = watch::channel(None);
+        let (life, over) = oneshot::channel();
+        tokio::spawn(attend(child, tell, over));
+        Ok(Self { id, ended, _life: life, log: log.to_owned() })
     }
 
-    /// Process id, while it runs.
+    /// Process id.
     #[must_use]
-    pub fn id(&self) -> Option<u32> {
-        self.child.id()
+    pub const fn id(&self) -> u32 {
+        self.id
     }
 
     /// Waits for it to end by itself, and says how, as an error. Safe to drop half-way.
-    pub async fn died(&mut self) -> DaemonError {
-        match self.child.wait().await {
+    pub async fn died(&self) -> DaemonError {
+        match self.wait().await {
             Ok(status) => DaemonError::Ended { status, log: self.log.clone(), tail: tail(&self.log) },
             Err(error) => error.into(),
         }
+    }
+
+    async fn wait(&self) -> io::Result<ExitStatus> {
+        let mut ended = self.ended.clone();
+        let status = ended.wait_for(Option::is_some).await.ok().and_then(|status| *status);
+        status.ok_or_else(|| io::Error::other("its end could not be waited for"))
     }
 
     /// Asks it to stop and waits until it has.
     ///
     /// # Errors
     /// [`DaemonError::Ended`] if it ended with an error, [`DaemonError::Stuck`] if it did not end.
-    pub async fn stop(mut self) -> Result<(), DaemonError> {
-        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid {
+    pub async fn stop(self) -> Result<(), DaemonError> {
+        let pid = i32::try_from(self.id).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid.filter(|_| self.ended.borrow().is_none()) {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM).map_err(io::Error::from)?;
         }
-        match tokio::time::timeout(STOP_LIMIT, self.child.wait()).await {
+        match tokio::time::timeout(STOP_LIMIT, self.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(status)) => Err(DaemonError::Ended { status, tail: tail(&self.log), log: self.log }),
             Ok(Err(error)) => Err(error.into()),
-            Err(_) => {
-                self.child.kill().await?;
-                Err(DaemonError::Stuck)
-            }
+            Err(_) => Err(DaemonError::Stuck),
         }
     }
 
-    /// Kills it as a power cut would.
+    /// Kills it as a power cut would, and waits until it is gone.
     ///
     /// # Errors
-    /// If the process cannot be waited for.
-    pub async fn kill(mut self) -> io::Result<()> {
-        self.child.kill().await
+    /// If its end cannot be waited for.
+    pub async fn kill(self) -> io::Result<()> {
+        let Self { mut ended, _life: life, .. } = self;
+        drop(life);
+        ended.wait_for(Option::is_some).await.map(|_| ()).map_err(io::Error::other)
     }
 
     /// What it has used so far.
@@ -138,9 +152,21 @@ impl Daemon {
     /// # Errors
     /// If it has ended.
     pub fn usage(&self) -> io::Result<Usage> {
-        let id = self.child.id().ok_or_else(|| io::Error::other("the daemon has ended"))?;
-        usage_of(id)
+        usage_of(self.id)
     }
+}
+
+/// Holds the process: tells its end, and kills it when nobody wants it any more.
+async fn attend(mut child: Child, tell: watch::Sender<Option<ExitStatus>>, over: oneshot::Receiver<()>) {
+    let status = tokio::select! {
+        status = child.wait() => status.ok(),
+        _ = over => {
+            // It may have ended at the same moment.
+            let _ = child.kill().await;
+            child.wait().await.ok()
+        }
+    };
+    tell.send_replace(status);
 }
 
 /// What a process has used so far, from `/proc`.
@@ -181,7 +207,7 @@ mod tests {
     #[tokio::test]
     async fn a_daemon_that_dies_is_reported_with_the_end_of_its_log() {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut daemon = start(directory.path(), "echo \"$1 ${2##*/}\"; echo no such port >&2; exit 69");
+        let daemon = start(directory.path(), "echo \"$1 ${2##*/}\"; echo no such port >&2; exit 69");
         let text = daemon.died().await.to_string();
         assert!(text.contains("69") && text.contains("--config edge.toml\nno such port"), "{text}");
     }
@@ -195,5 +221,14 @@ mod tests {
         }
         assert!(daemon.usage().expect("runs").rss_kib > 0);
         daemon.stop().await.expect("stops by itself");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_does_not_listen_is_gone_after_a_kill() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let daemon = start(directory.path(), "trap '' TERM; while :; do sleep 0.01; done");
+        let id = daemon.id();
+        daemon.kill().await.expect("killed");
+        assert!(usage_of(id).is_err(), "process {id} is gone");
     }
 }

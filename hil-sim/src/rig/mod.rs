@@ -9,3 +9,4 @@ pub mod pumps;
 pub mod stage;
 pub mod store;
 pub mod table;
+pub mod workshop;

@@ -60,7 +60,7 @@ impl Stage {
         settings.terms.currency = plan.currency;
         settings.terms.faults = setting.faults;
         let platform = Platform::connect(settings, key).await?;
-        let mut daemon = Daemon::start(&program, &plan.config_file(), &plan.directory.join("edge-daemon.log"))?;
+        let daemon = Daemon::start(&program, &plan.config_file(), &plan.directory.join("edge-daemon.log"))?;
         let nozzles = plan.nozzles();
         tokio::select! {
             ready = platform.nozzles_ready(&nozzles, READY_LIMIT) => {
