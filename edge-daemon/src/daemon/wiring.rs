@@ -33,7 +33,8 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
         let wrong = dart::validate(&heads);
         problems.extend(wrong.into_iter().map(|problem| format!("line {}: {problem}", line.name)));
         if problems.is_empty() {
-            let drivers = heads.into_iter().map(|head| Box::new(dart::DartDriver::new(head)) as Box<dyn Driver>).collect();
+            let drivers =
+                heads.into_iter().map(|head| Box::new(dart::DartDriver::new(head)) as Box<dyn Driver>).collect();
             wired.push(Wired { config: line.clone(), line: Line::new(settings, drivers) });
         }
     }
