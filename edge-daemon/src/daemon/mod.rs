@@ -389,7 +389,7 @@ async fn watch_over(heart: Heart, store: Handle, beat: Beat, outbox: watch::Send
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            let Ok(counts) = store.run(|store| outbox::OutboxStore::counts(store)).await else { return };
+            let Ok(counts) = store.run(|store| outbox::store::OutboxStore::counts(store)).await else { return };
             beat.tick();
             if let Ok(counts) = counts {
                 let view =
