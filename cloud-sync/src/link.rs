@@ -140,6 +140,8 @@ pub enum Notice {
     BadSignature {
         /// Why.
         detail: String,
+        /// All such commands of this run; told at most once a second.
+        count: u64,
     },
     /// The site did not answer a command in time.
     Unanswered(CommandId),

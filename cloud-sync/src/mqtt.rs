@@ -345,7 +345,9 @@ impl Shell {
 
     fn report(&self, notice: Notice) {
         match &notice {
-            Notice::BadSignature { detail } => warn!(detail, "a command with a bad signature was refused"),
+            Notice::BadSignature { detail, count } => {
+                warn!(detail, count, "a command with a bad signature was refused")
+            }
             Notice::Unanswered(id) => warn!(command = %id, "the site has not answered a command"),
             Notice::Outbox(notice) => warn!(?notice, "outbox"),
         }

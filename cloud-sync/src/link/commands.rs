@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// What cannot be tied to a command is answered this often at most (contract section 2).
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
+/// A flood of forged commands is told this often at most; each is counted.
+const NOTICE_PAUSE: Duration = Duration::from_secs(1);
 /// A command without an answer for so long is given up; its answer is still sent when it comes.
 const ANSWER_DUE: Duration = Duration::from_secs(60);
 /// Places above the bound for stops, so that no flood keeps one out.
@@ -41,12 +43,21 @@ pub(super) struct Commands {
     places: usize,
     open: BTreeMap<CommandId, Open>,
     unreadable_answered: Option<Instant>,
+    bad_signature_noticed: Option<Instant>,
     nacks: VecDeque<CommandId>,
 }
 
 impl Commands {
     pub(super) fn new(keys: KeySet, station: StationId, places: usize) -> Self {
-        Self { keys, station, places, open: BTreeMap::new(), unreadable_answered: None, nacks: VecDeque::new() }
+        Self {
+            keys,
+            station,
+            places,
+            open: BTreeMap::new(),
+            unreadable_answered: None,
+            bad_signature_noticed: None,
+            nacks: VecDeque::new(),
+        }
     }
 
     /// The connection is gone: the broker delivers again what was not acknowledged.
@@ -110,7 +121,12 @@ impl Link {
     fn refuse_unopened(&mut self, refused: &LinkReply, delivery: DeliveryId, now: Now) {
         if refused.answer == Answer::BadSignature {
             self.counters.bad_signatures += 1;
-            self.out.push_back(Output::Notice(Notice::BadSignature { detail: refused.detail.clone() }));
+            let last = self.commands.bad_signature_noticed;
+            if last.is_none_or(|last| now.mono.since(last) >= NOTICE_PAUSE) {
+                self.commands.bad_signature_noticed = Some(now.mono);
+                let count = self.counters.bad_signatures;
+                self.out.push_back(Output::Notice(Notice::BadSignature { detail: refused.detail.clone(), count }));
+            }
         }
         if refused.command_id.is_none() {
             let Counters { unreadable, unanswered, .. } = &mut self.counters;
