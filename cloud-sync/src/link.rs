@@ -339,7 +339,8 @@ impl Link {
                     self.timers.set(Timer::Recheck, now.mono + RECHECK);
                 }
                 Timer::Commands => {
-                    for id in self.commands.take_overdue(now.mono) {
+                    for (id, delivery) in self.commands.take_overdue(now.mono) {
+                        self.out.extend(delivery.map(Output::Acknowledge));
                         self.out.push_back(Output::Notice(Notice::Unanswered(id)));
                     }
                     self.set_command_timer();

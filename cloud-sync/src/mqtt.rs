@@ -340,6 +340,8 @@ impl Shell {
                 (Output::Publish(_) | Output::Acknowledge(_), None) => {}
             }
         }
+        let counters = self.link.counters();
+        self.ends.status.send_if_modified(|status| std::mem::replace(&mut status.counters, counters) != counters);
         ended
     }
 

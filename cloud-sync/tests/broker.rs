@@ -221,7 +221,8 @@ impl Station {
         let scheme = if broker.tls { "mqtts" } else { "mqtt" };
         let tls = broker.tls.then(|| TlsMaterial {
             authorities: broker.file("ca.pem"),
-            client: Some((broker.file("st-1.pem"), broker.file("st-1.key"))),
+            certificate: broker.file("st-1.pem"),
+            key: broker.file("st-1.key"),
         });
         let link_settings = LinkSettings {
             brokers: vec![format!("{scheme}://localhost:{}", broker.port).parse().expect("an address")],

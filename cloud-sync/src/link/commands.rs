@@ -67,18 +67,19 @@ impl Commands {
         }
     }
 
-    /// Takes out the commands that waited too long.
-    pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<CommandId> {
+    /// Takes out the commands that waited too long, with what is left to acknowledge.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<(CommandId, Option<DeliveryId>)> {
         let overdue: Vec<CommandId> = self
             .open
             .iter()
             .filter(|(_, open)| now.since(open.since) >= ANSWER_DUE)
             .map(|(id, _)| id.clone())
             .collect();
-        for id in &overdue {
-            self.open.remove(id);
-        }
-        overdue
+        let take = |id: CommandId| {
+            let delivery = self.open.remove(&id).and_then(|open| open.delivery);
+            (id, delivery)
+        };
+        overdue.into_iter().map(take).collect()
     }
 
     fn has_place_for(&self, opened: &Opened) -> bool {

@@ -373,6 +373,7 @@ fn a_site_that_never_answers_gives_its_place_free() {
     assert!(due.since(scene.now.mono) <= Duration::from_secs(60));
     scene.advance(60_000);
     assert!(matches!(&scene.notices[..], [Notice::Unanswered(id)] if id.as_str() == "cmd-1"));
+    assert_eq!(scene.acknowledged, [0], "the broker may send the next one");
 }
 
 #[test]
