@@ -575,7 +575,7 @@ impl FuellingPoint {
             PumpEvent::Ended { token, reading, totaliser } => self.on_ended(token, &reading, totaliser, turn),
             PumpEvent::Totaliser { nozzle, volume } => self.on_totaliser(nozzle, volume, turn),
             PumpEvent::Price { nozzle, price } => self.on_price(nozzle, price, turn),
-            PumpEvent::Alarm { code, text } => self.on_alarm(code, text, turn),
+            PumpEvent::Alarm { code, text, holds } => self.on_alarm(code, &text, holds, turn),
             // Before a snapshot nothing of this dispenser is believed.
             PumpEvent::State { .. } | PumpEvent::Running { .. } => {}
         }
@@ -788,8 +788,8 @@ impl FuellingPoint {
         }
     }
 
-    fn on_alarm(&mut self, code: u16, text: String, turn: &mut Turn<'_>) {
-        for nozzle in self.nozzles.clone() {
+    fn on_alarm(&mut self, code: u16, text: &str, holds: bool, turn: &mut Turn<'_>) {
+        for nozzle in self.nozzles.clone().into_iter().filter(|_| holds) {
             self.hold(nozzle, Hold::Fault, turn);
         }
         turn.alarm("dispenser", self.place(), AlarmState::Raised, turn.now.utc, format!("code {code:02}: {text}"));

@@ -286,6 +286,8 @@ pub enum PumpEvent {
         code: u16,
         /// What it means.
         text: String,
+        /// It refuses releases until it is examined; else it only wants to be known.
+        holds: bool,
     },
 }
 

@@ -6,3 +6,4 @@
 pub mod dart;
 pub mod driver;
 pub mod line;
+pub mod port;

@@ -3,7 +3,7 @@
 use forecourt::time::{ClockQuality, Instant, Now, UtcTime};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A wall clock before this was never set: the program is younger (2026-01-01T00:00:00Z).

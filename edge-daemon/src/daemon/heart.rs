@@ -49,9 +49,8 @@ impl Heart {
     #[must_use]
     pub fn stuck(&self) -> Vec<&str> {
         let now = self.clock.mono();
-        let since = |beat: &&Beat| {
-            now.since(forecourt::time::Instant::from_micros(beat.at_us.load(Ordering::Relaxed))) > STUCK
-        };
+        let since =
+            |beat: &&Beat| now.since(forecourt::time::Instant::from_micros(beat.at_us.load(Ordering::Relaxed))) > STUCK;
         self.beats.iter().filter(since).map(|beat| &*beat.name).collect()
     }
 }

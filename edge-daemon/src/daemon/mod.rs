@@ -174,7 +174,18 @@ impl Station<'_> {
         let observer = tokio::spawn(observe::serve(listener, askers));
         let beat = heart.add("site");
         let (outbox, outbox_out) = watch::channel(facts.outbox);
-        let ends = Ends { outbox: outbox_out, store: store.clone(), answers, reports: reports_out, lines, commands, cloud: told.clone(), uplink, observers, shutdown };
+        let ends = Ends {
+            outbox: outbox_out,
+            store: store.clone(),
+            answers,
+            reports: reports_out,
+            lines,
+            commands,
+            cloud: told.clone(),
+            uplink,
+            observers,
+            shutdown,
+        };
         let directory = self.config.station.data_directory.clone();
         let task = SiteTask::new(site, facts, self.clock.clone(), ledger, ends, beat, directory);
         let site = tokio::spawn(task.run());
@@ -266,9 +277,8 @@ impl Station<'_> {
             let (_never, commands) = mpsc::channel(1);
             return Ok((None, commands, uplink, None));
         };
-        let read = |path: &std::path::Path| {
-            std::fs::read(path).with_context(|| format!("read {} (cloud)", path.display()))
-        };
+        let read =
+            |path: &std::path::Path| std::fs::read(path).with_context(|| format!("read {} (cloud)", path.display()));
         let keys = KeySet::from_jwks(&read(&cloud.jwks_file)?)
             .with_context(|| format!("{} (cloud.jwks-file)", cloud.jwks_file.display()))?;
         let tls = match &cloud.tls {
@@ -379,7 +389,7 @@ async fn watch_over(heart: Heart, store: Handle, beat: Beat, outbox: watch::Send
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            let Ok(counts) = store.run(|store| outbox::OutboxStore::counts(store)).await else { return };
+            let Ok(counts) = store.run(|store| outbox::store::OutboxStore::counts(store)).await else { return };
             beat.tick();
             if let Ok(counts) = counts {
                 let view =

@@ -4,8 +4,8 @@ use super::clock::Clock;
 use super::heart::Beat;
 use super::observe;
 use super::views::{self, Facts};
-use crate::store::thread::{Answer, Handle};
 use crate::store::Reader;
+use crate::store::thread::{Answer, Handle};
 use cloud_sync::mqtt::Told;
 use cloud_sync::wire::state::{LiveReading, OrderStep, OutboxView};
 use forecourt::command::Command;
@@ -149,7 +149,10 @@ impl SiteTask {
                 }
                 Ok(None) => break,
                 Err(_) => {
-                    error!(commits = self.under_way, "the store did not finish in time; the pumps still hold these figures");
+                    error!(
+                        commits = self.under_way,
+                        "the store did not finish in time; the pumps still hold these figures"
+                    );
                     break;
                 }
             }
@@ -290,9 +293,11 @@ fn log_pump(from: &forecourt::pump::FromPump) {
     let fp = from.fp;
     match &from.event {
         PumpEvent::Running { .. } => {}
-        PumpEvent::State { state, lifted } => info!(%fp, state = state.word(), nozzle = ?lifted.map(|n| n.0), "dispenser"),
+        PumpEvent::State { state, lifted } => {
+            info!(%fp, state = state.word(), nozzle = ?lifted.map(|n| n.0), "dispenser")
+        }
         PumpEvent::Lost => warn!(%fp, "the dispenser does not answer: check its power and the line"),
-        PumpEvent::Alarm { code, text } => warn!(%fp, code, text, "the dispenser reports a fault"),
+        PumpEvent::Alarm { code, text, .. } => warn!(%fp, code, text, "the dispenser reports a fault"),
         PumpEvent::Refused { release, why } => warn!(%fp, %release, ?why, "not released"),
         event => debug!(%fp, ?event, "dispenser"),
     }

@@ -8,6 +8,7 @@ use forecourt::units::UnitPrice;
 use pump_drivers::dart;
 use pump_drivers::driver::Driver;
 use pump_drivers::line::{Echo, Line, LineSettings};
+use pump_drivers::port::{Parity, Place, PortSettings};
 use std::collections::BTreeMap;
 
 /// A line with its name and place, ready to be run.
@@ -33,7 +34,8 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
         let wrong = dart::validate(&heads);
         problems.extend(wrong.into_iter().map(|problem| format!("line {}: {problem}", line.name)));
         if problems.is_empty() {
-            let drivers = heads.into_iter().map(|head| Box::new(dart::DartDriver::new(head)) as Box<dyn Driver>).collect();
+            let drivers =
+                heads.into_iter().map(|head| Box::new(dart::DartDriver::new(head)) as Box<dyn Driver>).collect();
             wired.push(Wired { config: line.clone(), line: Line::new(settings, drivers) });
         }
     }
@@ -133,4 +135,23 @@ pub fn layout(config: &Config, wired: &[Wired]) -> Layout {
 pub fn broker(broker: &config::Broker) -> Result<BrokerUrl, BadSettings> {
     let scheme = if broker.tls { "mqtts" } else { "mqtt" };
     format!("{scheme}://{}:{}", broker.host, broker.port).parse()
+}
+
+/// Where a line is plugged in, as the port wants it.
+#[must_use]
+pub fn port(line: &config::Line) -> PortSettings {
+    let place = match &line.port {
+        config::Port::Serial(path) => Place::Serial {
+            path: path.clone(),
+            baud: line.baud,
+            parity: match line.parity {
+                config::Parity::Odd => Parity::Odd,
+                config::Parity::Even => Parity::Even,
+                config::Parity::None => Parity::None,
+            },
+            rs485: line.rs485,
+        },
+        config::Port::Tcp { host, port } => Place::Tcp { host: host.clone(), port: *port },
+    };
+    PortSettings { place }
 }

@@ -7,7 +7,7 @@ use forecourt::ids::{CommandId, CustomerToken, FuellingPointId, Grade, NozzleId,
 use forecourt::ledger::{KnownTotaliser, Ledger, Release};
 use forecourt::order::{Basis, Limit, Order, OrderEnd, OrderPhase, OrderRequest, ReleaseReason};
 use forecourt::pump::{Preset, Reading};
-use forecourt::record::{Evidence, Finish, OrderReleased, Record, Sale};
+use forecourt::record::{Audit, Evidence, Finish, OrderReleased, Record, Sale};
 use forecourt::time::ClockQuality;
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
 
@@ -393,6 +393,24 @@ fn retention_takes_only_what_is_old_and_acknowledged_and_the_chain_goes_on() {
 }
 
 #[test]
+fn audit_records_outlive_the_sales_around_them() {
+    let home = home();
+    let mut store = open(home.path());
+    let audit = Audit { who: "manager".into(), did: "hold".into(), on: "nozzle 3".into(), old: None, new: None };
+    store.apply(&[&[sale(1), record(2, Record::Audit(audit)), sale(3)]]).expect("stores");
+    store.acknowledge(&[Ack::Through(3)]).expect("acknowledges");
+    let kept = |store: &Store| -> Vec<u64> {
+        let mut statement = store.connection.prepare("SELECT sequence FROM old_audit").expect("prepares");
+        let rows = statement.query_map([], |row| row.get(0)).expect("runs");
+        rows.map(|row| row.expect("a row")).collect()
+    };
+    assert_eq!(store.prune(noon().plus_ms(91 * DAY_MS)).expect("prunes").records, 3);
+    assert_eq!(kept(&store), [2]);
+    store.prune(noon().plus_ms((3 * 365 + 1) * DAY_MS)).expect("prunes");
+    assert!(kept(&store).is_empty());
+}
+
+#[test]
 fn a_copy_taken_in_the_middle_opens_with_whole_commits_only() {
     let home = home();
     let mut store = open(home.path());
@@ -470,6 +488,8 @@ fn every_look_up_uses_an_index() {
         retention::KEPT,
         retention::REPLIES,
         retention::CONTENT,
+        retention::KEEP_AUDIT,
+        retention::OLD_AUDIT,
     ] {
         let mut plan = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("prepares");
         let values = vec![rusqlite::types::Null; plan.parameter_count()];

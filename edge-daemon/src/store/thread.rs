@@ -113,7 +113,8 @@ pub fn spawn(
 
 fn serve(mut store: Store, mut jobs: Receiver<Job>, mut answer: impl FnMut(Answer)) -> Store {
     // Only for a wait with an end; nothing else runs on it.
-    let timer = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a timer needs no resources");
+    let timer =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a timer needs no resources");
     let mut waiting = VecDeque::new();
     let mut failing = false;
     let mut ended = false;

@@ -205,7 +205,7 @@ fn events() -> Vec<(&'static str, PumpEvent)> {
         ("totaliser + 5.000", PumpEvent::Totaliser { nozzle: NOZZLE, volume: Volume::new(START + 5_000) }),
         ("price agreed", PumpEvent::Price { nozzle: NOZZLE, price: UnitPrice::new(7_450_000) }),
         ("price other", PumpEvent::Price { nozzle: NOZZLE, price: UnitPrice::new(7_460_000) }),
-        ("alarm", PumpEvent::Alarm { code: 6, text: "pulser".into() }),
+        ("alarm", PumpEvent::Alarm { code: 6, text: "pulser".into(), holds: true }),
     ]
 }
 

@@ -182,7 +182,7 @@ impl DartDriver {
         }
         if !self.alarms_told.contains(&code) {
             self.alarms_told.push(code);
-            self.emit(PumpEvent::Alarm { code, text });
+            self.emit(PumpEvent::Alarm { code, text, holds: latch });
         }
     }
 
