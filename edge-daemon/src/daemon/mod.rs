@@ -284,7 +284,8 @@ impl Station<'_> {
         let tls = match &cloud.tls {
             Some(tls) => Some(mqtt::TlsMaterial {
                 authorities: read(&tls.ca_file)?,
-                client: Some((read(&tls.cert_file)?, read(&tls.key_file)?)),
+                certificate: read(&tls.cert_file)?,
+                key: read(&tls.key_file)?,
             }),
             None => None,
         };
