@@ -6,4 +6,3 @@
 pub mod dart;
 pub mod driver;
 pub mod line;
-pub mod port;
