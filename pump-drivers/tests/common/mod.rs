@@ -65,7 +65,8 @@ pub struct Pump {
     pub silent: bool,
     /// Frames that are not answered though executed, counted down.
     pub mute_answers: u32,
-    pub deaf: u32,
+    /// Blocks with AUTHORIZE that get lost on the way, counted down.
+    pub lost_authorizes: u32,
     pub ignores_authorize: bool,
     pub stays_authorised: bool,
     pub garbage_before: Vec<u8>,
@@ -97,7 +98,7 @@ impl Pump {
             preset: None,
             silent: false,
             mute_answers: 0,
-            deaf: 0,
+            lost_authorizes: 0,
             ignores_authorize: false,
             stays_authorised: false,
             garbage_before: Vec::new(),
@@ -229,8 +230,9 @@ impl Device for Pump {
         if self.silent {
             return None;
         }
-        if self.deaf > 0 {
-            self.deaf -= 1;
+        let authorizes = read_controller(&frame.body).contains(&ControllerSays::Command(Command::Authorize));
+        if frame.control == Control::Data && authorizes && self.lost_authorizes > 0 {
+            self.lost_authorizes -= 1;
             return None;
         }
         let answer = match frame.control {
