@@ -140,6 +140,8 @@ pub enum Notice {
     BadSignature {
         /// Why.
         detail: String,
+        /// All such commands of this run; told at most once a second.
+        count: u64,
     },
     /// The site did not answer a command in time.
     Unanswered(CommandId),
@@ -337,7 +339,8 @@ impl Link {
                     self.timers.set(Timer::Recheck, now.mono + RECHECK);
                 }
                 Timer::Commands => {
-                    for id in self.commands.take_overdue(now.mono) {
+                    for (id, delivery) in self.commands.take_overdue(now.mono) {
+                        self.out.extend(delivery.map(Output::Acknowledge));
                         self.out.push_back(Output::Notice(Notice::Unanswered(id)));
                     }
                     self.set_command_timer();

@@ -340,12 +340,16 @@ impl Shell {
                 (Output::Publish(_) | Output::Acknowledge(_), None) => {}
             }
         }
+        let counters = self.link.counters();
+        self.ends.status.send_if_modified(|status| std::mem::replace(&mut status.counters, counters) != counters);
         ended
     }
 
     fn report(&self, notice: Notice) {
         match &notice {
-            Notice::BadSignature { detail } => warn!(detail, "a command with a bad signature was refused"),
+            Notice::BadSignature { detail, count } => {
+                warn!(detail, count, "a command with a bad signature was refused")
+            }
             Notice::Unanswered(id) => warn!(command = %id, "the site has not answered a command"),
             Notice::Outbox(notice) => warn!(?notice, "outbox"),
         }

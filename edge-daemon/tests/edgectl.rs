@@ -209,7 +209,7 @@ fn what_is_missing_is_named_with_its_exit_code() {
     let station = Station::new();
     let store = station.ctl("orders", &[]);
     assert_eq!(store.code, Some(66));
-    assert!(store.err.contains("store.db: no store there"), "{}", store.err);
+    assert!(store.err.contains("station.db: no store there"), "{}", store.err);
     let trace = station.ctl("trace", &[]);
     assert_eq!(trace.code, Some(66));
     assert!(trace.err.contains("no trace can be read there"), "{}", trace.err);
@@ -237,7 +237,7 @@ fn wrong_usage_is_64_and_help_is_no_fault() {
     }
     let help = edgectl(&["--help"]);
     assert_eq!(help.code, Some(0));
-    for command in ["validate", "status", "orders", "outbox", "sale", "decode", "trace"] {
+    for command in ["validate", "status", "orders", "outbox", "sale", "chain", "decode", "trace"] {
         assert!(help.out.contains(command), "{command}");
     }
 }
@@ -287,6 +287,24 @@ fn orders_outbox_and_sale_are_read_while_the_daemon_writes() {
     assert_eq!((&document["amount_minor"], &document["flags"][0]), (&Value::from(20_003), &Value::from("gap")));
     let data = station.home.path().to_str().expect("UTF-8");
     assert_eq!(edgectl(&["sale", "20261121-000001", "--data", data]).out, by_sale.out);
+}
+
+#[test]
+fn chain_tells_whole_books_from_changed_ones() {
+    let station = Station::new();
+    station.store().apply(&[&[sale()]]).expect("stores");
+    let whole = station.ctl("chain", &[]);
+    assert_eq!(whole.code, Some(0), "{}", whole.err);
+    assert!(whole.out.starts_with("1 records are whole, up to 000000000001 "), "{}", whole.out);
+
+    let books = rusqlite::Connection::open(station.home.path().join(FILE_NAME)).expect("opens");
+    let change = "DROP TRIGGER event_never_changes;
+        UPDATE event SET body = CAST(replace(CAST(body AS TEXT), '26850', '16850') AS BLOB)";
+    books.execute_batch(change).expect("changes");
+    let changed = station.ctl("chain", &["--json"]);
+    assert_eq!(changed.code, Some(74));
+    assert_eq!(json(&changed.out)["broken"]["sequence"], 1);
+    assert!(changed.err.contains("record 1 is bad: record 1 does not match its hash"), "{}", changed.err);
 }
 
 #[test]

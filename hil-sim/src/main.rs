@@ -1,1 +1,52 @@
-fn main() {}
+//! Command line of the simulator.
+
+use clap::{Parser, Subcommand};
+use hil_sim::rig::lone_line;
+use hil_sim::{bench, demo, platform};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Simulated dispensers, customers, broker and platform for Forecourt Edge.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// A whole station on this machine, with a live board; `--once` for a script of six orders that must agree.
+    Demo(demo::Args),
+    /// Figures of the real daemon on simulated lines with real pacing.
+    Bench(bench::Args),
+    /// The reference platform at a terminal, against any broker.
+    Platform(platform::console::Args),
+    /// Simulated dispensers alone, on a pty, a TCP port or a serial port.
+    Serve(lone_line::Args),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,rumqttd=off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(Cli::parse().command).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether everything was as it should be.
+async fn run(task: Task) -> anyhow::Result<bool> {
+    match task {
+        Task::Demo(args) => return demo::run(args).await,
+        Task::Bench(args) => bench::run(args).await?,
+        Task::Platform(args) => platform::console::run(args).await?,
+        Task::Serve(args) => lone_line::run(args).await?,
+    }
+    Ok(true)
+}

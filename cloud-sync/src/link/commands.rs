@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// What cannot be tied to a command is answered this often at most (contract section 2).
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
+/// A flood of forged commands is told this often at most; each is counted.
+const NOTICE_PAUSE: Duration = Duration::from_secs(1);
 /// A command without an answer for so long is given up; its answer is still sent when it comes.
 const ANSWER_DUE: Duration = Duration::from_secs(60);
 /// Places above the bound for stops, so that no flood keeps one out.
@@ -41,12 +43,21 @@ pub(super) struct Commands {
     places: usize,
     open: BTreeMap<CommandId, Open>,
     unreadable_answered: Option<Instant>,
+    bad_signature_noticed: Option<Instant>,
     nacks: VecDeque<CommandId>,
 }
 
 impl Commands {
     pub(super) fn new(keys: KeySet, station: StationId, places: usize) -> Self {
-        Self { keys, station, places, open: BTreeMap::new(), unreadable_answered: None, nacks: VecDeque::new() }
+        Self {
+            keys,
+            station,
+            places,
+            open: BTreeMap::new(),
+            unreadable_answered: None,
+            bad_signature_noticed: None,
+            nacks: VecDeque::new(),
+        }
     }
 
     /// The connection is gone: the broker delivers again what was not acknowledged.
@@ -56,18 +67,19 @@ impl Commands {
         }
     }
 
-    /// Takes out the commands that waited too long.
-    pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<CommandId> {
+    /// Takes out the commands that waited too long, with what is left to acknowledge.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<(CommandId, Option<DeliveryId>)> {
         let overdue: Vec<CommandId> = self
             .open
             .iter()
             .filter(|(_, open)| now.since(open.since) >= ANSWER_DUE)
             .map(|(id, _)| id.clone())
             .collect();
-        for id in &overdue {
-            self.open.remove(id);
-        }
-        overdue
+        let take = |id: CommandId| {
+            let delivery = self.open.remove(&id).and_then(|open| open.delivery);
+            (id, delivery)
+        };
+        overdue.into_iter().map(take).collect()
     }
 
     fn has_place_for(&self, opened: &Opened) -> bool {
@@ -110,7 +122,12 @@ impl Link {
     fn refuse_unopened(&mut self, refused: &LinkReply, delivery: DeliveryId, now: Now) {
         if refused.answer == Answer::BadSignature {
             self.counters.bad_signatures += 1;
-            self.out.push_back(Output::Notice(Notice::BadSignature { detail: refused.detail.clone() }));
+            let last = self.commands.bad_signature_noticed;
+            if last.is_none_or(|last| now.mono.since(last) >= NOTICE_PAUSE) {
+                self.commands.bad_signature_noticed = Some(now.mono);
+                let count = self.counters.bad_signatures;
+                self.out.push_back(Output::Notice(Notice::BadSignature { detail: refused.detail.clone(), count }));
+            }
         }
         if refused.command_id.is_none() {
             let Counters { unreadable, unanswered, .. } = &mut self.counters;

@@ -297,10 +297,15 @@ fn what_cannot_be_tied_to_a_command_is_answered_once_a_second_and_counted() {
 fn a_bad_signature_is_a_security_event() {
     let mut scene = Scene::connected();
     let event = envelope_as("cmd-1", "fuel.nozzle.stop.v1", "2026-11-21T08:30:00Z", json!({"nozzle":0,"reason":"r"}));
-    scene.receive(sign_as("k1", &signing_key(9), &event));
-    assert_eq!(scene.results(), [result("bad_signature", false)]);
-    assert!(matches!(scene.notices[..], [Notice::BadSignature { .. }]));
-    assert_eq!(scene.link.counters().bad_signatures, 1);
+    for _ in 0..3 {
+        scene.receive(sign_as("k1", &signing_key(9), &event));
+    }
+    assert_eq!(
+        scene.results(),
+        [result("bad_signature", false), result("bad_signature", false), result("bad_signature", false)]
+    );
+    assert!(matches!(scene.notices[..], [Notice::BadSignature { count: 1, .. }]), "a flood is told once a second");
+    assert_eq!(scene.link.counters().bad_signatures, 3);
     // The forger has not used up the id.
     let real = scene.stop_command("cmd-1");
     scene.receive(real);
@@ -368,6 +373,7 @@ fn a_site_that_never_answers_gives_its_place_free() {
     assert!(due.since(scene.now.mono) <= Duration::from_secs(60));
     scene.advance(60_000);
     assert!(matches!(&scene.notices[..], [Notice::Unanswered(id)] if id.as_str() == "cmd-1"));
+    assert_eq!(scene.acknowledged, [0], "the broker may send the next one");
 }
 
 #[test]

@@ -37,8 +37,8 @@ pub enum BadSettings {
     /// Plain TCP over a network.
     #[error("{0} is not encrypted: use mqtts://, or set allow-plaintext = true if the network itself is protected")]
     Plaintext(String),
-    /// TLS without authorities to trust.
-    #[error("{0} needs TLS: give the certificate authority of the broker")]
+    /// TLS without certificates.
+    #[error("{0} needs TLS: give the broker's certificate authority and the station's certificate and key")]
     NoTls(String),
     /// A certificate or key cannot be used.
     #[error("the {what} cannot be used: {why}")]
@@ -101,14 +101,16 @@ impl BrokerUrl {
 pub struct TlsMaterial {
     /// Authorities that the broker's certificate is checked against.
     pub authorities: Vec<u8>,
-    /// The station's certificate chain and private key.
-    pub client: Option<(Vec<u8>, Vec<u8>)>,
+    /// The station's certificate chain.
+    pub certificate: Vec<u8>,
+    /// Its private key.
+    pub key: Vec<u8>,
 }
 
 impl std::fmt::Debug for TlsMaterial {
     /// Never the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TlsMaterial").field("client", &self.client.is_some()).finish_non_exhaustive()
+        f.debug_struct("TlsMaterial").finish_non_exhaustive()
     }
 }
 
@@ -187,9 +189,8 @@ fn client_config(material: &TlsMaterial) -> Result<ClientConfig, BadSettings> {
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|why| bad("TLS configuration")(why.to_string()))?
         .with_root_certificates(roots);
-    let Some((chain, key)) = &material.client else { return Ok(builder.with_no_client_auth()) };
-    let chain = certificates(chain).map_err(bad("client certificate"))?;
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|why| bad("client key")(why.to_string()))?;
+    let chain = certificates(&material.certificate).map_err(bad("client certificate"))?;
+    let key = PrivateKeyDer::from_pem_slice(&material.key).map_err(|why| bad("client key")(why.to_string()))?;
     builder.with_client_auth_cert(chain, key).map_err(|why| bad("client certificate")(why.to_string()))
 }
 
@@ -239,7 +240,7 @@ mod tests {
     #[test]
     fn a_file_that_holds_no_certificate_is_named() {
         let mut wrong = settings("mqtts://broker.example", false);
-        wrong.tls = Some(TlsMaterial { authorities: b"nothing".to_vec(), client: None });
+        wrong.tls = Some(TlsMaterial { authorities: b"nothing".to_vec(), certificate: vec![], key: vec![] });
         assert!(matches!(wrong.check(), Err(BadSettings::Pem { what: "certificate authority", .. })));
     }
 }

@@ -34,7 +34,7 @@ const ASKS_WAITING: usize = 64;
 pub enum AckMode {
     /// `fuel.ack.v1` by the platform.
     Platform,
-    /// The broker's PUBACK (`ack = "broker"`). A broker that loses messages loses records: see the README.
+    /// The broker's PUBACK (`ack = "broker"`). What a broker loses after that is lost to the platform until it asks for a resend.
     Broker,
 }
 

@@ -40,7 +40,8 @@ impl MemoryStore {
     }
 
     fn kept(&self, from: u64, to: u64) -> impl Iterator<Item = &Row> {
-        self.rows.values().filter(move |row| (from..=to).contains(&row.sequence))
+        // A range that ends before it begins holds nothing; the map would panic.
+        self.rows.range(from..=to.max(from)).map(|(_, row)| row).filter(move |row| row.sequence <= to)
     }
 }
 
@@ -81,12 +82,18 @@ impl OutboxStore for MemoryStore {
     fn acknowledge(&mut self, acks: &[Ack]) -> Result<u64, StoreFault> {
         self.check("acknowledge rows")?;
         let mut newly = 0;
+        let mut through = 0;
+        let mut named: BTreeSet<Uuid> = BTreeSet::new();
+        for ack in acks {
+            match ack {
+                Ack::Through(last) => through = through.max(*last),
+                Ack::Ids(ids) => named.extend(ids),
+            }
+        }
         for row in self.rows.values_mut() {
-            let named = acks.iter().any(|ack| match ack {
-                Ack::Through(last) => row.sequence <= *last,
-                Ack::Ids(ids) => ids.contains(&row.id),
-            });
-            if named && (!row.settled || self.set_aside.remove(&row.sequence)) {
+            if (row.sequence <= through || named.contains(&row.id))
+                && (!row.settled || self.set_aside.remove(&row.sequence))
+            {
                 row.settled = true;
                 newly += 1;
             }

@@ -2,6 +2,7 @@
 
 use super::testing::{JWKS_KID, envelope, jwks, keys, sign, sign_as, signing_key, station};
 use super::*;
+use proptest::prelude::*;
 use serde_json::json;
 
 const NOW: &str = "2026-11-21T08:30:00.000Z";
@@ -242,4 +243,41 @@ fn a_key_that_was_taken_out_of_the_set_signs_no_more() {
     let other = KeySet::from_jwks(&jwks(&[("k2", 1)])).expect("a key set");
     let refused = open(signed.as_bytes(), &other, &station()).expect_err("refused");
     assert_eq!(refused.answer, Answer::BadSignature);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(run(&bytes).is_err());
+        // The same as the payload of a good signature: refused as well, and later in the order of checks.
+        let refused = refusal(run(sign(&bytes).as_bytes()));
+        let is_malformed = matches!(refused.answer, Answer::Malformed { .. });
+        prop_assert!(is_malformed);
+    }
+
+    #[test]
+    fn a_command_with_one_changed_byte_is_never_carried_out(position in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let good = sign(&envelope("fuel.order.authorise.v1", NOW, authorise())).into_bytes();
+        let mut bad = good.clone();
+        let position = position.index(bad.len());
+        bad[position] = byte;
+        prop_assert_eq!(run(&bad).is_ok(), bad == good);
+    }
+
+    #[test]
+    fn any_value_in_any_member_is_read_or_refused_with_its_place(
+        name in prop::sample::select(vec!["order_id", "nozzle", "grade", "limit", "currency", "unit_price_micros", "expires_at",
+            "lift_timeout_s", "basis", "code", "customer", "plate_masked", "context"]),
+        value in prop_oneof![
+            Just(json!(null)), Just(json!(true)), Just(json!([])), Just(json!({})), Just(json!([[{}]])),
+            any::<i32>().prop_map(|number| json!(number)), ".{0,40}".prop_map(|text| json!(text)),
+        ],
+    ) {
+        let mut data = authorise();
+        data[name] = value;
+        if let Err(refused) = run_data("fuel.order.authorise.v1", data) {
+            let Answer::Malformed { at } = refused.answer else { panic!("another refusal") };
+            prop_assert!(at.starts_with(&format!("/data/{name}")), "{}", at);
+        }
+    }
 }

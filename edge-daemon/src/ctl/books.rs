@@ -71,6 +71,24 @@ pub(super) fn sale(reader: &Reader, id: &str, json: bool, out: &mut dyn Write) -
     Ok(())
 }
 
+pub(super) fn chain(reader: &Reader, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let report = reader.verify_chain()?;
+    let (good, head) = (report.good, &report.head);
+    let bad = report.broken.as_ref().map(|(sequence, why)| json!({"sequence": sequence, "why": why.to_string()}));
+    if json {
+        writeln!(out, "{}", json!({"good": good, "sequence": head.sequence, "hash": head.hash, "broken": bad}))?;
+    } else {
+        writeln!(out, "{good} records are whole, up to {:012} {}", head.sequence, head.hash)?;
+    }
+    match report.broken {
+        None => Ok(()),
+        Some((sequence, why)) => {
+            let text = format!("record {sequence} is bad: {why}; keep a copy of the data directory and call support");
+            Err(Failure::new(exit::IO, text))
+        }
+    }
+}
+
 fn sale_rows(sale: &SaleView) -> Vec<(&'static str, String)> {
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     let litres = |ml: i64| format!("{} L", Volume::new(ml).litres());

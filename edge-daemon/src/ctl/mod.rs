@@ -80,6 +80,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Checks the hash chain of all stored records and names the first bad one
+    Chain {
+        #[command(flatten)]
+        place: Place,
+        /// One JSON document instead of text
+        #[arg(long)]
+        json: bool,
+    },
     /// Decodes frames in hex from standard input, one JSON object for each
     Decode {
         /// The protocol
@@ -241,6 +249,7 @@ fn run(command: Command, out: &mut dyn Write, bold: bool) -> Result<ExitCode, Fa
         Command::Orders { place, form } => books::orders(&place.reader()?, &form, out, bold)?,
         Command::Outbox { place, form } => books::outbox(&place.reader()?, &form, out, bold)?,
         Command::Sale { id, place, json } => books::sale(&place.reader()?, &id, json, out)?,
+        Command::Chain { place, json } => books::chain(&place.reader()?, json, out)?,
         Command::Decode { protocol, direction, stream } => {
             let known = Protocol::ALL.into_iter().find(|(word, _)| *word == protocol);
             let Some((_, protocol)) = known else {

@@ -8,6 +8,7 @@ use forecourt::units::UnitPrice;
 use pump_drivers::dart;
 use pump_drivers::driver::Driver;
 use pump_drivers::line::{Echo, Line, LineSettings};
+use pump_drivers::port::{Parity, SerialSettings, Transport};
 use std::collections::BTreeMap;
 
 /// A line with its name and place, ready to be run.
@@ -134,4 +135,22 @@ pub fn layout(config: &Config, wired: &[Wired]) -> Layout {
 pub fn broker(broker: &config::Broker) -> Result<BrokerUrl, BadSettings> {
     let scheme = if broker.tls { "mqtts" } else { "mqtt" };
     format!("{scheme}://{}:{}", broker.host, broker.port).parse()
+}
+
+/// What a line hangs on, as its port wants it.
+#[must_use]
+pub fn transport(line: &config::Line) -> Transport {
+    match &line.port {
+        config::Port::Serial(path) => Transport::Serial(SerialSettings {
+            path: path.clone(),
+            baud: line.baud,
+            parity: match line.parity {
+                config::Parity::Odd => Parity::Odd,
+                config::Parity::Even => Parity::Even,
+                config::Parity::None => Parity::None,
+            },
+            rs485: line.rs485,
+        }),
+        config::Port::Tcp { host, port } => Transport::Tcp(format!("{host}:{port}")),
+    }
 }

@@ -8,6 +8,8 @@ use std::path::Path;
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Records are kept this long after their acknowledgement.
 pub(super) const RECORD_DAYS: i64 = 90;
+/// Audit records, from their own time on.
+pub(super) const AUDIT_DAYS: i64 = 3 * 365;
 /// Answers to commands; the contract (section 2) asks for at least 30 days.
 pub(super) const REPLY_DAYS: i64 = 35;
 /// The content of an ended order, which may hold a masked plate and a customer token. Its id and end stay.
@@ -18,6 +20,10 @@ const AT_ONCE: i64 = 2_000;
 pub(super) const FIRST: &str = "SELECT min(sequence) FROM event";
 pub(super) const KEPT: &str = "SELECT sequence FROM event WHERE sequence >= ?1 AND sequence < ?2
     AND (acked_ms IS NULL OR acked_ms > ?3) ORDER BY sequence LIMIT 1";
+pub(super) const KEEP_AUDIT: &str = "INSERT INTO old_audit (sequence, time_ms, body)
+    SELECT sequence, time_ms, body FROM event WHERE sequence <= ?1 AND kind = 'fuel.audit.v1'";
+pub(super) const OLD_AUDIT: &str = "DELETE FROM old_audit WHERE sequence IN
+    (SELECT sequence FROM old_audit WHERE time_ms < ?1 ORDER BY time_ms LIMIT ?2)";
 const LAST_BEFORE: &str = "SELECT sequence, hash FROM event WHERE sequence < ?1 ORDER BY sequence DESC LIMIT 1";
 pub(super) const REPLIES: &str = "DELETE FROM reply WHERE command_id IN
     (SELECT command_id FROM reply WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)";
@@ -27,7 +33,7 @@ pub(super) const CONTENT: &str = "UPDATE orders SET body = NULL WHERE order_id I
 /// What one round of retention took away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pruned {
-    /// Records, with their sales.
+    /// Records, with their sales. Audit records among them are kept apart for three years.
     pub records: u64,
     /// Answers to commands.
     pub replies: u64,
@@ -47,6 +53,7 @@ fn rounds(connection: &mut Connection, now: UtcTime) -> rusqlite::Result<Pruned>
     let count = |changed: usize| u64::try_from(changed).unwrap_or(0);
     let replies = transaction.prepare_cached(REPLIES)?.execute(params![before(REPLY_DAYS), AT_ONCE])?;
     let orders = transaction.prepare_cached(CONTENT)?.execute(params![before(ORDER_CONTENT_DAYS), AT_ONCE])?;
+    let audits = transaction.prepare_cached(OLD_AUDIT)?.execute(params![before(AUDIT_DAYS), AT_ONCE])?;
 
     let mut records = 0;
     let first: Option<i64> = transaction.prepare_cached(FIRST)?.query_row([], |row| row.get(0))?;
@@ -60,6 +67,7 @@ fn rounds(connection: &mut Connection, now: UtcTime) -> rusqlite::Result<Pruned>
         let last: Option<(i64, String)> =
             transaction.query_row(LAST_BEFORE, [end], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         if let Some((sequence, hash)) = last {
+            transaction.execute(KEEP_AUDIT, [sequence])?;
             transaction.execute("DELETE FROM sale WHERE sequence <= ?1", [sequence])?;
             records = transaction.execute("DELETE FROM event WHERE sequence <= ?1", [sequence])?;
             transaction
@@ -68,6 +76,6 @@ fn rounds(connection: &mut Connection, now: UtcTime) -> rusqlite::Result<Pruned>
     }
     transaction.commit()?;
     let full = |changed: usize| i64::try_from(changed).unwrap_or(0) >= AT_ONCE;
-    let more = full(replies) || full(orders) || full(records);
+    let more = full(replies) || full(orders) || full(audits) || full(records);
     Ok(Pruned { records: count(records), replies: count(replies), orders: count(orders), more })
 }

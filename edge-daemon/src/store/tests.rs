@@ -7,7 +7,7 @@ use forecourt::ids::{CommandId, CustomerToken, FuellingPointId, Grade, NozzleId,
 use forecourt::ledger::{KnownTotaliser, Ledger, Release};
 use forecourt::order::{Basis, Limit, Order, OrderEnd, OrderPhase, OrderRequest, ReleaseReason};
 use forecourt::pump::{Preset, Reading};
-use forecourt::record::{Evidence, Finish, OrderReleased, Record, Sale};
+use forecourt::record::{Audit, Evidence, Finish, OrderReleased, Record, Sale};
 use forecourt::time::ClockQuality;
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
 
@@ -393,17 +393,35 @@ fn retention_takes_only_what_is_old_and_acknowledged_and_the_chain_goes_on() {
 }
 
 #[test]
+fn audit_records_outlive_the_sales_around_them() {
+    let home = home();
+    let mut store = open(home.path());
+    let audit = Audit { who: "manager".into(), did: "hold".into(), on: "nozzle 3".into(), old: None, new: None };
+    store.apply(&[&[sale(1), record(2, Record::Audit(audit)), sale(3)]]).expect("stores");
+    store.acknowledge(&[Ack::Through(3)]).expect("acknowledges");
+    let kept = |store: &Store| -> Vec<u64> {
+        let mut statement = store.connection.prepare("SELECT sequence FROM old_audit").expect("prepares");
+        let rows = statement.query_map([], |row| row.get(0)).expect("runs");
+        rows.map(|row| row.expect("a row")).collect()
+    };
+    assert_eq!(store.prune(noon().plus_ms(91 * DAY_MS)).expect("prunes").records, 3);
+    assert_eq!(kept(&store), [2]);
+    store.prune(noon().plus_ms((3 * 365 + 1) * DAY_MS)).expect("prunes");
+    assert!(kept(&store).is_empty());
+}
+
+#[test]
 fn a_copy_taken_in_the_middle_opens_with_whole_commits_only() {
     let home = home();
     let mut store = open(home.path());
     for id in (1..60_u128).step_by(2) {
         store.apply(&[&[sale(id), released(id + 1)]]).expect("stores");
     }
-    let wal = std::fs::read(home.path().join("store.db-wal")).expect("a WAL");
+    let wal = std::fs::read(home.path().join("station.db-wal")).expect("a WAL");
     for cut in [wal.len(), wal.len() - 1, wal.len() - 5_000, wal.len() / 2, 100] {
         let copy = self::home();
         std::fs::copy(&store.path, copy.path().join(FILE_NAME)).expect("copies");
-        std::fs::write(copy.path().join("store.db-wal"), &wal[..cut]).expect("writes");
+        std::fs::write(copy.path().join("station.db-wal"), &wal[..cut]).expect("writes");
         let mut crashed = open(copy.path());
         let records = crashed.verify_chain().expect("reads").good;
         assert_eq!(records % 2, 0, "cut at {cut}: a commit is whole");
@@ -470,6 +488,8 @@ fn every_look_up_uses_an_index() {
         retention::KEPT,
         retention::REPLIES,
         retention::CONTENT,
+        retention::KEEP_AUDIT,
+        retention::OLD_AUDIT,
     ] {
         let mut plan = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("prepares");
         let values = vec![rusqlite::types::Null; plan.parameter_count()];

@@ -88,7 +88,7 @@ fn bytes_of(hex: &str) -> Result<Vec<u8>, String> {
     if let Some((at, c)) = digits.iter().find(|(_, c)| !c.is_ascii_hexdigit()) {
         return Err(format!("{c:?} at position {} is no hexadecimal digit", at + 1));
     }
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err(format!("{} hexadecimal digits: the last byte lacks one", digits.len()));
     }
     let nibble = |c: char| c.to_digit(16).and_then(|n| u8::try_from(n).ok()).unwrap_or(0);

@@ -44,6 +44,15 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_pending ON outbox (priority, sequence) WHERE set_aside = 0;
 CREATE INDEX outbox_set_aside ON outbox (sequence) WHERE set_aside = 1;
 
+-- Audit records that left the chain with retention: they are kept for longer than sales.
+CREATE TABLE old_audit (
+    sequence INTEGER PRIMARY KEY,
+    time_ms  INTEGER NOT NULL,
+    body     BLOB    NOT NULL
+) STRICT;
+
+CREATE INDEX old_audit_by_age ON old_audit (time_ms);
+
 CREATE TABLE sale (
     sale_id             TEXT    PRIMARY KEY,
     sequence            INTEGER NOT NULL UNIQUE REFERENCES event (sequence),

@@ -1,0 +1,217 @@
+//! `bench latency`: many orders at 16 dispensers of one line, about four of them fuelling at any time.
+
+use super::calibration;
+use super::one_line::OneLine;
+use super::stats::{Summary, Times, ms};
+use super::witness::{STORE_GLANCE, StoreWitness, WireWitness};
+use super::{Bench, Figures, Tables};
+use crate::dispenser::Condition;
+use crate::dispenser::record::Moment;
+use crate::platform::End;
+use crate::prng::Prng;
+use crate::rig::table::Table;
+use anyhow::{Context as _, ensure};
+use forecourt::ids::NozzleId;
+use forecourt::order::Limit;
+use forecourt::units::Volume;
+use serde::Serialize;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+const PUMPS: u8 = 16;
+/// Fuel flows so much faster than at a forecourt, so that a thousand orders take minutes and not hours.
+const SPEED: u32 = 5;
+/// Customers at a time. Each fuels for about four fifths of the time.
+const CUSTOMERS: usize = 5;
+const LIMIT: Duration = Duration::from_secs(30);
+const GLANCE: Duration = Duration::from_millis(10);
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// What was measured.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Latency {
+    /// Orders that ended in a sale.
+    pub orders: u64,
+    /// Tenths of dispensers that were fuelling when a command was published, on average.
+    pub fuelling_tenths: u64,
+    /// Command published to its reply at the platform.
+    pub reply: Summary,
+    /// Command published to the last byte of the block that releases the dispenser, the nozzle being out before.
+    pub release: Summary,
+    /// Last byte of the end report to the sale standing in the store.
+    pub commit: Summary,
+    /// Last byte of the end report to the acknowledgement leaving the platform.
+    pub acknowledged: Summary,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    fuelling: u64,
+    reply: Times,
+    release: Times,
+    commit: Times,
+    acknowledged: Times,
+}
+
+struct Run<'a> {
+    station: &'a OneLine,
+    wire: WireWitness,
+    store: StoreWitness,
+    tally: Mutex<Tally>,
+    left: AtomicU32,
+    orders: u32,
+}
+
+/// Measures that many orders.
+///
+/// # Errors
+/// What could not be started, or which order went wrong.
+pub async fn run(bench: &Bench, directory: &Path, orders: u32) -> anyhow::Result<Figures<Latency>> {
+    let calibration = calibration::measure(directory).await?;
+    let station = OneLine::start(bench, directory, PUMPS, SPEED).await?;
+    let store = StoreWitness::start(&station.stage.plan.data_directory())?;
+    let wire = WireWitness::new(station.line.clone());
+    let broker = station.stage.broker.kind();
+    let tally = {
+        let run = Run { station: &station, wire, store, tally: Mutex::default(), left: AtomicU32::new(orders), orders };
+        let customers = |first: usize| run.customers(first, Prng::new(bench.seed).fork(&format!("customers-{first}")));
+        tokio::select! {
+            done = async {
+                tokio::try_join!(customers(0), customers(1), customers(2), customers(3), customers(4))
+            } => done.map(|_| ())?,
+            () = run.progress() => {}
+            died = station.stage.daemon.died() => return Err(died.into()),
+            _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped by Ctrl-C"),
+        }
+        run.tally.into_inner().unwrap_or_else(PoisonError::into_inner)
+    };
+    station.stage.settle(LIMIT).await?;
+    let report = station.stage.platform.report();
+    ensure!(report.agrees(), "the books do not agree: {:?} {:?}", report.open, report.violations);
+    station.stage.stop().await?;
+    Ok(Figures { calibration, broker, figures: tally.figures()? })
+}
+
+impl Run<'_> {
+    /// One customer after another at every fifth dispenser, beginning with `first`.
+    async fn customers(&self, first: usize, mut prng: Prng) -> anyhow::Result<()> {
+        for nozzle in self.station.nozzles.iter().skip(first).step_by(CUSTOMERS).cycle() {
+            let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            let Ok(left) = taken else { return Ok(()) };
+            let id = format!("bench-{}", self.orders - left + 1);
+            self.order(id.clone(), *nozzle, &mut prng)
+                .await
+                .with_context(|| format!("order {id} at nozzle {nozzle}"))?;
+        }
+        Ok(())
+    }
+
+    async fn order(&self, id: String, nozzle: NozzleId, prng: &mut Prng) -> anyhow::Result<()> {
+        let OneLine { stage, line, .. } = self.station;
+        let device = self.station.device(nozzle)?;
+        stage.pumps.lift(nozzle);
+        stage.platform.nozzle_state(nozzle, "calling", LIMIT).await?;
+        let litres = i64::try_from(4 + prng.below(4)).unwrap_or(4);
+        let spec = self.station.order(id, nozzle, Limit::Volume(Volume::new(litres * 1_000)))?;
+        let fuelling = self.station.fuelling()?;
+        let order = stage.platform.pay(spec);
+        let sent = stage.platform.look(|desk| desk.issued(order.command).map(|issued| issued.sent));
+        let sent = sent.context("a command that was just issued")?;
+        let (reply, replied) = order.reply(LIMIT).await?;
+        ensure!(reply.result == "armed", "answered {}: {}", reply.result, reply.detail);
+
+        let begun = Instant::now();
+        while !line.view(device).is_some_and(|view| view.condition == Condition::Finished) {
+            ensure!(begun.elapsed() < LIMIT, "no end of the flow within {LIMIT:?}");
+            tokio::time::sleep(GLANCE).await;
+        }
+        let released =
+            self.wire.first_since(device, Moment::AuthoriseArrived, sent).context("no release on the wire")?;
+        tokio::time::sleep(prng.between(Duration::from_millis(50), Duration::from_millis(400))).await;
+        let hung_up = Instant::now();
+        stage.pumps.hang_up(nozzle);
+        let End::Sale(sale) = order.end(LIMIT).await? else { anyhow::bail!("it ended without a sale") };
+        ensure!(sale.volume_ml == Volume::new(litres * 1_000), "sold {:?}", sale.volume_ml);
+        // The end may be told before the hang-up where the head reports the limit reached; it counts from the last report.
+        let told = self.wire.first_since(device, Moment::EndReported, hung_up).context("no end report on the wire")?;
+        let acked = stage
+            .platform
+            .look(|desk| desk.sales().find(|heard| heard.data.sale_id == sale.sale_id).and_then(|heard| heard.acked));
+        let acked = acked.context("the sale was not acknowledged")?;
+        let committed = loop {
+            if let Some(seen) = self.store.sale_of(&order.order_id) {
+                break seen;
+            }
+            ensure!(hung_up.elapsed() < LIMIT, "the sale is not in the store");
+            tokio::time::sleep(STORE_GLANCE).await;
+        };
+        stage.platform.nozzle_state(nozzle, "idle", LIMIT).await?;
+
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.fuelling += fuelling;
+        tally.reply.add(replied.duration_since(sent));
+        tally.release.add(released.duration_since(sent));
+        tally.commit.add(committed.saturating_duration_since(told));
+        tally.acknowledged.add(acked.saturating_duration_since(told));
+        Ok(())
+    }
+
+    /// A line every few seconds. Never ends by itself.
+    async fn progress(&self) {
+        let begun = Instant::now();
+        loop {
+            tokio::time::sleep(PROGRESS).await;
+            let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+            if let (Some(release), Some(commit)) = (tally.release.summary(), tally.commit.summary()) {
+                eprintln!(
+                    "{:>4} s: {} of {} orders, release p50 {} p99 {} ms, commit p50 {} p99 {} ms",
+                    begun.elapsed().as_secs(),
+                    release.count,
+                    self.orders,
+                    ms(release.p50_us),
+                    ms(release.p99_us),
+                    ms(commit.p50_us),
+                    ms(commit.p99_us)
+                );
+            }
+        }
+    }
+}
+
+impl Tally {
+    fn figures(&self) -> anyhow::Result<Latency> {
+        let told = |times: &Times| times.summary().context("nothing was measured");
+        let release = told(&self.release)?;
+        Ok(Latency {
+            orders: release.count,
+            fuelling_tenths: self.fuelling * 10 / release.count,
+            reply: told(&self.reply)?,
+            release,
+            commit: told(&self.commit)?,
+            acknowledged: told(&self.acknowledged)?,
+        })
+    }
+}
+
+impl Tables for Latency {
+    fn tables(&self) -> Vec<(String, Table)> {
+        let heading = format!(
+            "{} orders, {PUMPS} dispensers on one 9600 bit/s line, {}.{} of them fuelling at an order on average, 5 ms turnaround",
+            self.orders,
+            self.fuelling_tenths / 10,
+            self.fuelling_tenths % 10
+        );
+        let mut table = Table::new(["from … to", "p50 ms", "p99 ms", "max ms", "budget ms"]);
+        for (what, times, budget) in [
+            ("command … reply", self.reply, "p50 2, p99 10"),
+            ("command … release frame's last byte", self.release, "p50 100, p99 250"),
+            ("end report's last byte … sale committed", self.commit, "p99 250"),
+            ("end report's last byte … acknowledged", self.acknowledged, "p50 700, p99 2000 at 200 ms RTT"),
+        ] {
+            table.row([what.into(), ms(times.p50_us), ms(times.p99_us), ms(times.max_us), budget.to_owned()]);
+        }
+        vec![(heading, table)]
+    }
+}

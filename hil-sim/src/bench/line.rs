@@ -1,0 +1,172 @@
+//! `bench line`: poll cycles beside the physical limit of the line, dead dispensers, and the wait of a stop.
+
+use super::calibration;
+use super::one_line::{OneLine, Traffic};
+use super::stats::{Summary, Times, ms};
+use super::witness::WireWitness;
+use super::{Bench, Figures, Tables};
+use crate::dispenser::record::Moment;
+use crate::platform::{Account, Command};
+use crate::rig::table::Table;
+use anyhow::{Context as _, ensure};
+use forecourt::ids::NozzleId;
+use forecourt::order::Limit;
+use forecourt::units::Volume;
+use serde::Serialize;
+use std::path::Path;
+use std::time::Duration;
+
+const SIZES: [u8; 5] = [1, 4, 8, 16, 32];
+/// The size at which dispensers also fuel, die and are stopped.
+const CROWD: u8 = 16;
+/// How many of them fuel, or are dead.
+const SOME: usize = 4;
+const LIMIT: Duration = Duration::from_secs(30);
+/// After a change, before anything is measured.
+const CALM: Duration = Duration::from_secs(3);
+/// More than flows before it is stopped.
+const PLENTY: Volume = Volume::new(95_000);
+
+/// One watched situation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Cycle {
+    /// What the line was doing.
+    pub situation: String,
+    /// Mean poll cycle of the idle dispenser that is polled least, in microseconds.
+    pub cycle_us: u64,
+    /// The part of it that bytes and turnarounds need.
+    pub limit_us: u64,
+    /// The same as a share of the time, in tenths of a percent.
+    pub limit_permille: u64,
+}
+
+/// What was measured.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Line {
+    /// One row for each situation.
+    pub cycles: Vec<Cycle>,
+    /// Stop published to the last byte of the block that stops, with four dispensers fuelling of 16.
+    pub stop: Summary,
+}
+
+/// Measures all sizes.
+///
+/// # Errors
+/// What could not be started or went wrong.
+pub async fn run(bench: &Bench, root: &Path, seconds: u32, stops: u32) -> anyhow::Result<Figures<Line>> {
+    let calibration = calibration::measure(root).await?;
+    let window = Duration::from_secs(seconds.into());
+    let (mut cycles, mut stop, mut broker) = (Vec::new(), Times::default(), "none");
+    for size in SIZES {
+        eprintln!("{size} dispensers");
+        let directory = root.join(format!("{size}"));
+        std::fs::create_dir(&directory)?;
+        let station = OneLine::start(bench, &directory, size, 1).await?;
+        broker = station.stage.broker.kind();
+        tokio::time::sleep(CALM).await;
+        let all = 0..usize::from(size);
+        cycles.push(Cycle::of(format!("{size} idle"), &station.observe(window).await?, all.clone())?);
+        if size == CROWD {
+            let nozzles: Vec<NozzleId> = station.nozzles.iter().copied().take(SOME).collect();
+            eprintln!("{SOME} of {size} fuelling");
+            for nozzle in &nozzles {
+                fuel(&station, *nozzle, 0).await?;
+            }
+            let seen = station.observe(window).await?;
+            cycles.push(Cycle::of(format!("{SOME} of {size} fuelling"), &seen, all.clone().skip(SOME))?);
+            eprintln!("{stops} stops");
+            stop = stop_each(&station, &nozzles, stops).await?;
+            for nozzle in &nozzles {
+                station.stage.pumps.hang_up(*nozzle);
+                station.stage.platform.nozzle_state(*nozzle, "idle", LIMIT).await?;
+            }
+            eprintln!("{SOME} of {size} dead");
+            let seen = with_dead(&station, &nozzles, window).await?;
+            cycles.push(Cycle::of(format!("{SOME} of {size} dead, the others idle"), &seen, all.skip(SOME))?);
+        }
+        station.stage.stop().await?;
+    }
+    let stop = stop.summary().context("no stop was measured")?;
+    Ok(Figures { calibration, broker, figures: Line { cycles, stop } })
+}
+
+impl Cycle {
+    fn of(situation: String, seen: &Traffic, idle: impl IntoIterator<Item = usize>) -> anyhow::Result<Self> {
+        let cycle = seen.cycle_of(idle).with_context(|| format!("{situation}: a dispenser was never polled"))?;
+        let cycle_us = u64::try_from(cycle.as_micros())?;
+        let limit_permille = seen.used_permille();
+        Ok(Self { situation, cycle_us, limit_us: cycle_us * limit_permille / 1_000, limit_permille })
+    }
+}
+
+/// Lifts a nozzle and pays for plenty; returns once fuel flows.
+async fn fuel(station: &OneLine, nozzle: NozzleId, round: u32) -> anyhow::Result<()> {
+    let platform = &station.stage.platform;
+    station.stage.pumps.lift(nozzle);
+    let order = platform.pay(station.order(format!("line-{nozzle}-{round}"), nozzle, Limit::Volume(PLENTY))?);
+    let (reply, _) = order.reply(LIMIT).await?;
+    ensure!(reply.result == "armed", "nozzle {nozzle}: answered {}: {}", reply.result, reply.detail);
+    platform.nozzle_state(nozzle, "fuelling", LIMIT).await?;
+    Ok(())
+}
+
+/// Stops one of the fuelling dispensers after another; each fuels again before the next is stopped.
+async fn stop_each(station: &OneLine, nozzles: &[NozzleId], stops: u32) -> anyhow::Result<Times> {
+    let (platform, wire) = (&station.stage.platform, WireWitness::new(station.line.clone()));
+    let mut times = Times::default();
+    for (round, nozzle) in (1..=stops).zip(nozzles.iter().cycle()) {
+        let device = station.device(*nozzle)?;
+        let command = platform.send(Command::Stop(*nozzle));
+        let sent =
+            platform.look(|desk| desk.issued(command).map(|issued| issued.sent)).context("a command just issued")?;
+        let (reply, _) = platform.reply(command, LIMIT).await?;
+        ensure!(reply.result == "stopped", "nozzle {nozzle}: stop answered {}: {}", reply.result, reply.detail);
+        let at_nozzle = |account: &&Account| account.nozzle == *nozzle;
+        platform
+            .wait_for(&format!("the sale that the stop of nozzle {nozzle} ends"), LIMIT, |desk| {
+                desk.accounts().filter(at_nozzle).all(|account| account.sale().is_some()).then_some(())
+            })
+            .await?;
+        let stopped = wire.first_since(device, Moment::StopArrived, sent).context("no stop on the wire")?;
+        times.add(stopped.duration_since(sent));
+        station.stage.pumps.hang_up(*nozzle);
+        platform.nozzle_state(*nozzle, "idle", LIMIT).await?;
+        fuel(station, *nozzle, round).await?;
+    }
+    Ok(times)
+}
+
+async fn with_dead(station: &OneLine, dead: &[NozzleId], window: Duration) -> anyhow::Result<Traffic> {
+    for nozzle in dead {
+        station.line.unplug(station.device(*nozzle)?, true);
+    }
+    for nozzle in dead {
+        station.stage.platform.nozzle_state(*nozzle, "inoperative", LIMIT).await?;
+    }
+    tokio::time::sleep(CALM).await;
+    station.observe(window).await
+}
+
+impl Tables for Line {
+    fn tables(&self) -> Vec<(String, Table)> {
+        let mut cycles = Table::new(["9600 bit/s line", "poll cycle ms", "physical limit ms", "limit / cycle"]);
+        for row in &self.cycles {
+            let share = format!("{}.{} %", row.limit_permille / 10, row.limit_permille % 10);
+            cycles.row([row.situation.clone(), ms(row.cycle_us), ms(row.limit_us), share]);
+        }
+        let mut stop = Table::new(["from … to", "count", "p50 ms", "p99 ms", "max ms", "budget ms"]);
+        let times = self.stop;
+        stop.row([
+            "stop published … its block's last byte".to_owned(),
+            times.count.to_string(),
+            ms(times.p50_us),
+            ms(times.p99_us),
+            ms(times.max_us),
+            "p99 100".into(),
+        ]);
+        vec![
+            ("Poll cycle of idle dispensers (5 ms turnaround; aim: within 10 % of the limit)".into(), cycles),
+            (format!("Wait of a stop, {SOME} of {CROWD} dispensers fuelling"), stop),
+        ]
+    }
+}

@@ -1,0 +1,168 @@
+//! `hil-sim demo`: broker, dispensers, customers, platform and the real daemon, without root or any service.
+
+pub mod board;
+pub mod compare;
+pub mod live;
+pub mod script;
+
+use crate::broker::Broker;
+use crate::platform::{Faults, Platform};
+use crate::prng::Prng;
+use crate::rig::plan::{DispenserPlan, GradePlan, LinePlan, NozzlePlan, Plan};
+use crate::rig::pumps::Build;
+use crate::rig::stage::{Setting, Stage};
+use crate::rig::workshop::in_directory;
+use forecourt::ids::{FuellingPointId, Grade, NozzleId};
+use forecourt::units::{Currency, UnitPrice};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often events are printed.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+/// A sign of life while nothing happens.
+const STILL_HERE: Duration = Duration::from_secs(10);
+/// For the last acknowledgements.
+const SETTLE: Duration = Duration::from_secs(20);
+
+/// How the demo runs.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Six orders, a comparison of platform, store and pumps, and an exit code of 0 only if all agree.
+    #[arg(long)]
+    once: bool,
+    /// What customers do and where totalisers begin follows from it.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How much faster than at a forecourt fuel flows; the line keeps its real pace.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=50))]
+    speed: u32,
+    /// The daemon's program, if it is not beside this one.
+    #[arg(long)]
+    daemon: Option<PathBuf>,
+    /// Keeps configuration, store and logs there instead of in a directory that is removed at the end.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+}
+
+/// Runs the demo. Returns whether everything agreed.
+///
+/// # Errors
+/// What could not be started or went wrong, with what to do.
+pub async fn run(args: Args) -> anyhow::Result<bool> {
+    in_directory(args.directory.as_deref(), async |directory: &Path| play(&args, directory).await).await
+}
+
+async fn play(args: &Args, directory: &Path) -> anyhow::Result<bool> {
+    let prng = Prng::new(args.seed);
+    let setting = Setting {
+        daemon: args.daemon.clone(),
+        build: Build::usual(args.speed, prng.fork("pumps")),
+        faults: Faults::default(),
+        extra_toml: String::new(),
+    };
+    let plan = layout(directory)?;
+    println!("starting broker, dispensers and daemon in {}", directory.display());
+    let broker = Broker::embedded()?;
+    let began = Instant::now();
+    let stage = Stage::start(plan, broker, &setting).await?;
+    println!("[{}] all {} nozzles ready", since(began), stage.plan.nozzles().len());
+    if args.once {
+        once(&stage, &prng, began).await?
+    } else {
+        live::run(&stage, &prng).await?
+    }
+    finish(stage, args.once).await
+}
+
+/// Two islands of two fuelling points, each on a line of its own; two grades at each.
+///
+/// # Errors
+/// Never for the grades it uses.
+pub fn layout(directory: &Path) -> anyhow::Result<Plan> {
+    let grade =
+        |code: &str, micros| anyhow::Ok(GradePlan { code: Grade::new(code)?, unit_price: UnitPrice::new(micros) });
+    let grades = vec![grade("92", 7_450_000)?, grade("95", 7_930_000)?, grade("diesel", 7_120_000)?];
+    let point = |fp: u16, address: u8, second: usize| DispenserPlan {
+        fuelling_point: FuellingPointId(fp),
+        address,
+        nozzles: vec![
+            NozzlePlan { number: NozzleId(fp * 2 - 1), grade: grades[0].code.clone() },
+            NozzlePlan { number: NozzleId(fp * 2), grade: grades[second].code.clone() },
+        ],
+    };
+    let line = |name: &str, dispensers| LinePlan {
+        name: name.into(),
+        port: directory.join(name).display().to_string(),
+        dispensers,
+    };
+    let lines = vec![
+        line("island-1", vec![point(1, 0x50, 1), point(2, 0x51, 1)]),
+        line("island-2", vec![point(3, 0x50, 2), point(4, 0x51, 2)]),
+    ];
+    let (station, currency) = ("st-demo".into(), Currency::CNY);
+    Ok(Plan { station, currency, directory: directory.to_owned(), grades, lines })
+}
+
+async fn once(stage: &Stage, prng: &Prng, began: Instant) -> anyhow::Result<()> {
+    let starts: Vec<_> =
+        stage.plan.nozzles().into_iter().filter_map(|nozzle| Some((nozzle, stage.pumps.totaliser(nozzle)?))).collect();
+    println!("six orders; the one that is never lifted takes 30 s\n");
+    let played = {
+        let playing = script::play(stage, prng);
+        tokio::select! {
+            played = playing => played?,
+            () = tell(&stage.platform, began) => anyhow::bail!("nothing more to tell"),
+            died = stage.daemon.died() => return Err(died.into()),
+            _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped by Ctrl-C before the six orders had ended"),
+        }
+    };
+    stage.settle(SETTLE).await?;
+    let comparison = compare::compare(stage, &played, &starts)?;
+    println!("\n{}\n{}", comparison.orders, comparison.totalisers);
+    anyhow::ensure!(comparison.differences.is_empty(), "not all agree:\n  {}", comparison.differences.join("\n  "));
+    println!("platform, store and pumps agree on all {} orders and {} totalisers", played.len(), starts.len());
+    Ok(())
+}
+
+/// Prints what happens, a line each, and a sign of life when nothing does.
+async fn tell(platform: &Platform, began: Instant) {
+    let mut last = Instant::now();
+    loop {
+        for notice in platform.notices() {
+            println!("[{}] {notice}", since(began));
+            last = Instant::now();
+        }
+        if last.elapsed() > STILL_HERE {
+            let open = platform.look(|desk| desk.accounts().filter(|account| account.end.is_none()).count());
+            println!("[{}] waiting, {open} orders open", since(began));
+            last = Instant::now();
+        }
+        tokio::time::sleep(TELL_EVERY).await;
+    }
+}
+
+/// Stops the daemon and tells what the books come to.
+async fn finish(stage: Stage, quiet: bool) -> anyhow::Result<bool> {
+    let currency = stage.plan.currency;
+    let (platform, pumps, _broker) = stage.stop().await?;
+    println!("the daemon stopped at SIGTERM");
+    let (report, wrongs) = (platform.report(), pumps.wrongs());
+    if !quiet {
+        let [paid, captured, refunded] =
+            [report.paid_minor, report.captured_minor, report.refunded_minor].map(|money| money.major(currency));
+        println!("{} orders: paid {paid}, for fuel {captured}, given back {refunded} {currency}", report.orders.len());
+        println!("{} records, {} of them sent more than once", report.counts.records, report.counts.repeats);
+        if !report.open.is_empty() {
+            println!("without an end when it was stopped: {}", report.open.join(", "));
+        }
+    }
+    for text in report.violations.iter().chain(&wrongs) {
+        println!("WRONG: {text}");
+    }
+    Ok(report.violations.is_empty() && wrongs.is_empty())
+}
+
+fn since(began: Instant) -> String {
+    let elapsed = began.elapsed();
+    format!("{:>3}.{} s", elapsed.as_secs(), elapsed.subsec_millis() / 100)
+}

@@ -1,0 +1,8 @@
+//! The shell around a [`crate::line::Line`]: a serial port, a pty or a TCP device server, channels and a clock.
+
+mod rs485;
+mod task;
+mod transport;
+
+pub use task::{Clock, LineReport, LineTask, TraceSink, run};
+pub use transport::{Parity, PortFault, SerialSettings, Transport};
