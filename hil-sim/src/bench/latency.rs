@@ -5,7 +5,6 @@ use super::one_line::OneLine;
 use super::stats::{Summary, Times, ms};
 use super::witness::{STORE_GLANCE, StoreWitness, WireWitness};
 use super::{Bench, Figures, Tables};
-use crate::dispenser::Condition;
 use crate::dispenser::record::Moment;
 use crate::platform::End;
 use crate::prng::Prng;
@@ -26,7 +25,6 @@ const SPEED: u32 = 5;
 /// Customers at a time. Each fuels for about half of the time: paying, lifting, hanging up and settling take the rest.
 const CUSTOMERS: usize = 7;
 const LIMIT: Duration = Duration::from_secs(30);
-const GLANCE: Duration = Duration::from_millis(10);
 const PROGRESS: Duration = Duration::from_secs(5);
 
 /// What was measured.
@@ -111,7 +109,7 @@ impl Run<'_> {
     }
 
     async fn order(&self, id: String, nozzle: NozzleId, prng: &mut Prng) -> anyhow::Result<()> {
-        let OneLine { stage, line, .. } = self.station;
+        let stage = &self.station.stage;
         let device = self.station.device(nozzle)?;
         stage.pumps.lift(nozzle);
         stage.platform.nozzle_state(nozzle, "calling", LIMIT).await?;
@@ -124,11 +122,7 @@ impl Run<'_> {
         let (reply, replied) = order.reply(LIMIT).await?;
         ensure!(reply.result == "armed", "answered {}: {}", reply.result, reply.detail);
 
-        let begun = Instant::now();
-        while !line.view(device).is_some_and(|view| view.condition == Condition::Finished) {
-            ensure!(begun.elapsed() < LIMIT, "no end of the flow within {LIMIT:?}");
-            tokio::time::sleep(GLANCE).await;
-        }
+        self.station.flow_ended(nozzle, LIMIT).await?;
         let released =
             self.wire.first_since(device, Moment::AuthoriseArrived, sent).context("no release on the wire")?;
         tokio::time::sleep(prng.between(Duration::from_millis(50), Duration::from_millis(400))).await;
