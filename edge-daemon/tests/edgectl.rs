@@ -209,7 +209,7 @@ fn what_is_missing_is_named_with_its_exit_code() {
     let station = Station::new();
     let store = station.ctl("orders", &[]);
     assert_eq!(store.code, Some(66));
-    assert!(store.err.contains("store.db: no store there"), "{}", store.err);
+    assert!(store.err.contains("station.db: no store there"), "{}", store.err);
     let trace = station.ctl("trace", &[]);
     assert_eq!(trace.code, Some(66));
     assert!(trace.err.contains("no trace can be read there"), "{}", trace.err);

@@ -1,6 +1,6 @@
 //! Dispenser protocols and the scheduler that owns one wire.
 //!
-//! All is pure but `port`: bytes, commands and time come in; bytes and events go out. A [`line::Line`] owns one wire and asks
+//! All is pure but [`port`]: bytes, commands and time come in; bytes and events go out. A [`line::Line`] owns one wire and asks
 //! a [`driver::Driver`] for each device on it what to say next. See `docs/architecture.md`.
 
 pub mod dart;

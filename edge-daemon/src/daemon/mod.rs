@@ -33,7 +33,8 @@ use forecourt::ids::UuidMaker;
 use forecourt::site::Site;
 use forecourt::units::{Money, Volume};
 use heart::{Beat, Heart};
-use pump_drivers::port::{self, LineReport};
+use pump_drivers::line::{TraceFrame, Verdict};
+use pump_drivers::port::{self, LineReport, LineTask, TraceSink};
 use site_task::{Ends, LineEnd, SiteTask};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -162,7 +163,7 @@ impl Station<'_> {
         let mut lines = Vec::new();
         let mut tasks = Vec::new();
         for (at, wired) in wired.into_iter().enumerate() {
-            let (end, task) = self.start_line(at, wired, &reports, &recorder, &shutdown);
+            let (end, task) = self.start_line(at, wired, &reports, &recorder, &mut heart);
             lines.push(end);
             tasks.push(task);
         }
@@ -230,32 +231,41 @@ impl Station<'_> {
         wired: wiring::Wired,
         reports: &mpsc::Sender<(usize, LineReport)>,
         recorder: &Recorder,
-        shutdown: &watch::Receiver<bool>,
+        heart: &mut Heart,
     ) -> (LineEnd, tokio::task::JoinHandle<()>) {
         let wiring::Wired { config: line, line: core } = wired;
         let (commands, commands_out) = mpsc::channel(LINE_COMMANDS);
-        let settings = wiring::port(&line);
+        let (reports_in, mut reports_out) = mpsc::channel(LINE_REPORTS);
+        let (statistics, mut counted) = watch::channel(core.statistics());
         let clock = self.clock.clone();
-        let name = line.name.clone();
-        let (recorder, trace_clock, trace_name) = (recorder.clone(), clock.clone(), line.name.clone());
-        let trace = move |frame: pump_drivers::line::TraceFrame| {
-            recorder.record(Entry::Frame {
-                at: TraceTime::from_unix_us(trace_clock.unix_us(frame.at)),
-                line: trace_name.clone(),
-                verdict: verdict(frame.verdict),
-                bytes: frame.bytes,
-            });
-        };
+        let trace = Trace { line: line.name.clone(), recorder: recorder.clone(), clock: clock.clone() };
+        let task = tokio::spawn(port::run(LineTask {
+            transport: wiring::transport(&line),
+            line: core,
+            clock: Arc::new(move || clock.mono()),
+            commands: commands_out,
+            reports: reports_in,
+            trace: Arc::new(trace),
+            statistics,
+        }));
         let reports = reports.clone();
-        let _ = shutdown;
-        let task = tokio::spawn(port::run(
-            core,
-            settings,
-            port::Ends { commands: commands_out, reports: port::Reports::new(at, reports), trace: Box::new(trace) },
-            Arc::new(move || clock.mono()),
-        ));
+        tokio::spawn(async move {
+            while let Some(report) = reports_out.recv().await {
+                if reports.send((at, report)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let statistics = counted.clone();
+        let beat = heart.add(&line.name);
+        tokio::spawn(async move {
+            while counted.changed().await.is_ok() {
+                beat.tick();
+            }
+        });
         let points = line.dispensers.iter().map(|dispenser| dispenser.fuelling_point).collect();
-        (LineEnd { name, points, commands, state: observe::LineState::default() }, task)
+        let state = observe::LineState::default();
+        (LineEnd { name: line.name, points, commands, state, statistics }, task)
     }
 
     #[allow(clippy::type_complexity, reason = "the ends of one link")]
@@ -353,14 +363,24 @@ impl Station<'_> {
     }
 }
 
-fn verdict(of: pump_drivers::line::Verdict) -> trace::Verdict {
-    use pump_drivers::line::Verdict;
-    match of {
-        Verdict::Sent => trace::Verdict::Sent,
-        Verdict::Good => trace::Verdict::Good,
-        Verdict::Bad(why) => trace::Verdict::Bad(why),
-        Verdict::Silence => trace::Verdict::Silence,
-        Verdict::Unasked => trace::Verdict::Unasked,
+/// Every frame of one line, for the ring on disk.
+struct Trace {
+    line: String,
+    recorder: Recorder,
+    clock: Clock,
+}
+
+impl TraceSink for Trace {
+    fn take(&self, frame: TraceFrame) {
+        let verdict = match frame.verdict {
+            Verdict::Sent => trace::Verdict::Sent,
+            Verdict::Good => trace::Verdict::Good,
+            Verdict::Bad(why) => trace::Verdict::Bad(why),
+            Verdict::Silence => trace::Verdict::Silence,
+            Verdict::Unasked => trace::Verdict::Unasked,
+        };
+        let at = TraceTime::from_unix_us(self.clock.unix_us(frame.at));
+        self.recorder.record(Entry::Frame { at, line: self.line.clone(), verdict, bytes: frame.bytes });
     }
 }
 

@@ -21,13 +21,11 @@ pub struct LineState {
     pub up: bool,
     /// Which port, or why not.
     pub detail: String,
-    /// Counts, once there are any.
-    pub statistics: Option<LineStatistics>,
 }
 
 /// Everything there is to see.
 #[must_use]
-pub fn snapshot(site: &Site, facts: &Facts, lines: &[(&str, &LineState)], uplink: bool, now: &Now) -> Value {
+pub fn snapshot(site: &Site, facts: &Facts, lines: Vec<Value>, uplink: bool, now: &Now) -> Value {
     let nozzles: Vec<Value> = site
         .layout()
         .nozzles
@@ -60,14 +58,17 @@ pub fn snapshot(site: &Site, facts: &Facts, lines: &[(&str, &LineState)], uplink
         "uptime_s": now.mono.as_micros() / 1_000_000,
         "uplink": uplink,
         "station": views::station(site, facts, now).data(),
-        "lines": lines.iter().map(|(name, state)| line(name, state)).collect::<Vec<_>>(),
+        "lines": lines,
         "nozzles": nozzles,
         "orders": orders,
     })
 }
 
-fn line(name: &str, state: &LineState) -> Value {
-    let devices = state.statistics.iter().flat_map(|statistics| &statistics.devices).map(|device| {
+/// One line, as shown.
+#[must_use]
+pub fn line(name: &str, state: &LineState, counts: &LineStatistics) -> Value {
+    let us = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let devices = counts.devices.iter().map(|device| {
         json!({
             "fuelling_point": device.fp,
             "health": match device.health {
@@ -79,16 +80,16 @@ fn line(name: &str, state: &LineState) -> Value {
             "exchanges": device.exchanges,
             "timeouts": device.timeouts,
             "bad_frames": device.bad_frames,
-            "turnaround_us": u64::try_from(device.turnaround.as_micros()).unwrap_or(u64::MAX),
+            "turnaround_us": us(device.turnaround),
         })
     });
-    let cycle = state.statistics.as_ref().map(|statistics| u64::try_from(statistics.cycle.as_micros()).unwrap_or(0));
     json!({
         "name": name,
         "up": state.up,
         "detail": state.detail,
-        "cycle_us": cycle,
-        "babbles": state.statistics.as_ref().map(|statistics| statistics.babbles),
+        "cycle_us": us(counts.cycle),
+        "babbles": counts.babbles,
+        "babbler": counts.babbler,
         "dispensers": devices.collect::<Vec<_>>(),
     })
 }

@@ -13,6 +13,7 @@ use forecourt::ids::FuellingPointId;
 use forecourt::ledger::{Ticket, Write};
 use forecourt::pump::{PumpCommand, PumpEvent};
 use forecourt::site::{Output, Site};
+use pump_drivers::line::LineStatistics;
 use pump_drivers::port::LineReport;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -61,6 +62,8 @@ pub struct LineEnd {
     pub commands: mpsc::Sender<(FuellingPointId, PumpCommand)>,
     /// What it last said of its port.
     pub state: observe::LineState,
+    /// Its counts.
+    pub statistics: watch::Receiver<LineStatistics>,
 }
 
 /// The core and all it talks to.
@@ -195,11 +198,6 @@ impl SiteTask {
                 line.state.up = up;
                 line.state.detail = detail;
             }
-            LineReport::Statistics(statistics) => {
-                if let Some(line) = self.ends.lines.get_mut(line) {
-                    line.state.statistics = Some(statistics);
-                }
-            }
         }
     }
 
@@ -281,9 +279,10 @@ impl SiteTask {
     }
 
     fn show(&self, asker: oneshot::Sender<serde_json::Value>) {
-        let lines: Vec<_> = self.ends.lines.iter().map(|line| (line.name.as_str(), &line.state)).collect();
+        let line = |line: &LineEnd| observe::line(&line.name, &line.state, &line.statistics.borrow());
+        let lines: Vec<_> = self.ends.lines.iter().map(line).collect();
         let now = self.clock.now();
-        let snapshot = observe::snapshot(&self.site, &self.facts, &lines, *self.ends.uplink.borrow(), &now);
+        let snapshot = observe::snapshot(&self.site, &self.facts, lines, *self.ends.uplink.borrow(), &now);
         // Whoever asked may have gone away.
         let _gone = asker.send(snapshot);
     }

@@ -8,7 +8,7 @@ use forecourt::units::UnitPrice;
 use pump_drivers::dart;
 use pump_drivers::driver::Driver;
 use pump_drivers::line::{Echo, Line, LineSettings};
-use pump_drivers::port::{Parity, Place, PortSettings};
+use pump_drivers::port::{Parity, SerialSettings, Transport};
 use std::collections::BTreeMap;
 
 /// A line with its name and place, ready to be run.
@@ -137,11 +137,11 @@ pub fn broker(broker: &config::Broker) -> Result<BrokerUrl, BadSettings> {
     format!("{scheme}://{}:{}", broker.host, broker.port).parse()
 }
 
-/// Where a line is plugged in, as the port wants it.
+/// What a line hangs on, as its port wants it.
 #[must_use]
-pub fn port(line: &config::Line) -> PortSettings {
-    let place = match &line.port {
-        config::Port::Serial(path) => Place::Serial {
+pub fn transport(line: &config::Line) -> Transport {
+    match &line.port {
+        config::Port::Serial(path) => Transport::Serial(SerialSettings {
             path: path.clone(),
             baud: line.baud,
             parity: match line.parity {
@@ -150,8 +150,7 @@ pub fn port(line: &config::Line) -> PortSettings {
                 config::Parity::None => Parity::None,
             },
             rs485: line.rs485,
-        },
-        config::Port::Tcp { host, port } => Place::Tcp { host: host.clone(), port: *port },
-    };
-    PortSettings { place }
+        }),
+        config::Port::Tcp { host, port } => Transport::Tcp(format!("{host}:{port}")),
+    }
 }

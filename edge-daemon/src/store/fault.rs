@@ -125,7 +125,7 @@ mod tests {
     fn a_full_disk_is_told_from_a_broken_one() {
         let told = |code| {
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
-            StoreFault::from_sqlite("store a commit", std::path::Path::new("/d/store.db"), &error)
+            StoreFault::from_sqlite("store a commit", std::path::Path::new("/d/station.db"), &error)
         };
         // SQLITE_FULL, and SQLITE_IOERR_WRITE as over a file size limit
         assert!(told(13).is_full());
@@ -135,6 +135,6 @@ mod tests {
             assert!(matches!(told(code), StoreFault::Unavailable { .. }), "{code}");
         }
         assert!(matches!(told(11), StoreFault::Damaged { .. }));
-        assert!(told(13).to_string().starts_with("store a commit: no space left for /d/store.db"));
+        assert!(told(13).to_string().starts_with("store a commit: no space left for /d/station.db"));
     }
 }

@@ -31,7 +31,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 /// Name of the database in the data directory.
-pub const FILE_NAME: &str = "store.db";
+pub const FILE_NAME: &str = "station.db";
 /// The WAL is cut back to this after a checkpoint, in bytes.
 const JOURNAL_SIZE_LIMIT: i64 = 8 * 1024 * 1024;
 /// Pages in the WAL that start a checkpoint. Few, as that writes less to an eMMC than SQLite's own 1,000.

@@ -417,11 +417,11 @@ fn a_copy_taken_in_the_middle_opens_with_whole_commits_only() {
     for id in (1..60_u128).step_by(2) {
         store.apply(&[&[sale(id), released(id + 1)]]).expect("stores");
     }
-    let wal = std::fs::read(home.path().join("store.db-wal")).expect("a WAL");
+    let wal = std::fs::read(home.path().join("station.db-wal")).expect("a WAL");
     for cut in [wal.len(), wal.len() - 1, wal.len() - 5_000, wal.len() / 2, 100] {
         let copy = self::home();
         std::fs::copy(&store.path, copy.path().join(FILE_NAME)).expect("copies");
-        std::fs::write(copy.path().join("store.db-wal"), &wal[..cut]).expect("writes");
+        std::fs::write(copy.path().join("station.db-wal"), &wal[..cut]).expect("writes");
         let mut crashed = open(copy.path());
         let records = crashed.verify_chain().expect("reads").good;
         assert_eq!(records % 2, 0, "cut at {cut}: a commit is whole");

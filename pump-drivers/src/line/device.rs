@@ -19,6 +19,8 @@ pub(super) struct Device {
     pub next_probe: Instant,
     /// Its mark was seen when nobody asked: it lives, but answers late.
     pub spoke_unasked: bool,
+    /// It was heard talking without end.
+    pub babbles: bool,
     /// One bit an exchange, the latest lowest, set where it failed.
     history: u32,
     misses: u32,
@@ -46,6 +48,7 @@ impl Device {
             cost: Duration::from_millis(30),
             next_probe: Instant::START,
             spoke_unasked: false,
+            babbles: false,
             history: 0,
             misses: 0,
             silent_since: Instant::START,
@@ -75,6 +78,16 @@ impl Device {
         self.served = Some(now);
     }
 
+    /// A late answer: a dead device that lives is asked again soon, unless it only makes noise.
+    pub fn note_unasked(&mut self, now: Instant) {
+        if !self.babbles {
+            self.spoke_unasked = true;
+            if self.dead {
+                self.next_probe = now;
+            }
+        }
+    }
+
     pub fn note_turnaround(&mut self, turnaround: Duration) {
         self.statistics.turnaround = turnaround;
         self.statistics.turnaround_worst = self.statistics.turnaround_worst.max(turnaround);
@@ -92,6 +105,7 @@ impl Device {
         self.misses = 0;
         self.dead = false;
         self.spoke_unasked = false;
+        self.babbles = false;
         self.silent_since = now;
         self.statistics.last_good = Some(now);
     }
@@ -105,7 +119,9 @@ impl Device {
         } else {
             self.statistics.timeouts += 1;
         }
-        self.dead = self.misses >= settings.offline_after && now.since(self.silent_since) >= settings.comm_lost;
+        let silent = self.misses >= settings.offline_after && now.since(self.silent_since) >= settings.comm_lost;
+        // one that makes noise instead of answers is put off at once: the others cannot work beside it
+        self.dead |= silent || self.babbles && self.misses > 1;
     }
 
     pub fn statistics(&self) -> DeviceStatistics {

@@ -69,8 +69,9 @@ pub struct Line {
     phase: Phase,
     /// When our last byte has left.
     wire_free: Instant,
-    /// Bytes of ours that may come back.
-    echo: VecDeque<u8>,
+    /// Frames of ours that may come back, and how much of the first has.
+    echo: VecDeque<Vec<u8>>,
+    echoed: usize,
     /// Devices still to be asked in this round.
     round: Vec<usize>,
     round_began: Instant,
@@ -95,6 +96,7 @@ impl Line {
             phase: Phase::Down,
             wire_free: Instant::START,
             echo: VecDeque::new(),
+            echoed: 0,
             round: Vec::new(),
             round_began: Instant::START,
             cycle: Duration::ZERO,
@@ -122,7 +124,7 @@ impl Line {
         }
         self.phase = if up { Phase::Free { from: now } } else { Phase::Down };
         self.wire_free = now;
-        self.echo.clear();
+        self.forget_echo();
         self.round.clear();
         self.round_began = now;
         for device in &mut self.devices {
@@ -170,7 +172,7 @@ impl Line {
                 waiting.received.truncate(waiting.received.len() - surplus);
                 self.note_trace(now, Some(fp), Verdict::Good, waiting.received);
                 self.phase = Phase::Free { from: now + self.settings.pause_before_send };
-                self.echo.clear();
+                self.forget_echo();
                 if surplus > 0 {
                     self.take_unasked(&bytes[bytes.len() - surplus..], now);
                 }
@@ -209,7 +211,7 @@ impl Line {
             (None, true) => Verdict::Silence,
         };
         self.note_trace(now, Some(fp), verdict, waiting.received);
-        self.echo.clear();
+        self.forget_echo();
         // a late answer must not be taken for that of the next one who is asked
         let quiet = if waiting.probe { Duration::ZERO } else { self.settings.listen_out };
         let at_most = now + quiet.max(self.settings.inter_byte_gap * QUIET_AT_MOST);
@@ -265,7 +267,7 @@ impl Line {
             let begins = self.wire_free.max(now);
             self.wire_free = begins + self.settings.wire_time(exchange.bytes.len());
             if self.settings.echo == Echo::Strip {
-                self.echo.extend(&exchange.bytes);
+                self.echo.push_back(exchange.bytes.clone());
             }
             self.note_trace(now, Some(fp), Verdict::Sent, exchange.bytes.clone());
             self.phase = match exchange.expect {
@@ -368,18 +370,33 @@ impl Line {
         let cost = self.probe_window(index) + self.settings.wire_time(3) + self.settings.pause_before_send;
         let wait = cost * u32::try_from(10 * dead).unwrap_or(u32::MAX);
         let live = dead < self.devices.len();
-        let wait = if live { wait.min(self.settings.probe_at_least) } else { Duration::from_millis(500) };
+        let wait = match (live, self.devices[index].babbles) {
+            (_, true) => self.settings.probe_at_least,
+            (true, false) => wait.min(self.settings.probe_at_least),
+            (false, false) => Duration::from_millis(500),
+        };
         self.devices[index].next_probe = now + wait;
     }
 
+    fn forget_echo(&mut self) {
+        self.echo.clear();
+        self.echoed = 0;
+    }
+
+    /// Drops bytes that equal those just sent. At the first that differs, what was held back of that frame is no echo.
     fn strip_echo(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut rest = bytes;
-        while let ([byte, after @ ..], Some(expected)) = (rest, self.echo.front()) {
-            if byte != expected {
-                self.echo.clear();
-                break;
+        while let ([byte, after @ ..], Some(frame)) = (rest, self.echo.front()) {
+            if frame.get(self.echoed) != Some(byte) {
+                let held = frame[..self.echoed].to_vec();
+                self.forget_echo();
+                return [&held, rest].concat();
             }
-            self.echo.pop_front();
+            self.echoed += 1;
+            if self.echoed == frame.len() {
+                self.echo.pop_front();
+                self.echoed = 0;
+            }
             rest = after;
         }
         rest.to_vec()
@@ -390,11 +407,8 @@ impl Line {
         let mut spoke = None;
         for device in &mut self.devices {
             if device.driver.handle_unasked(bytes, now) {
-                device.spoke_unasked = true;
                 spoke = Some(device.fp());
-                if device.is_dead() {
-                    device.next_probe = now;
-                }
+                device.note_unasked(now);
             }
         }
         self.note_trace(now, spoke, Verdict::Unasked, bytes.to_vec());
@@ -405,6 +419,7 @@ impl Line {
         for device in &mut self.devices {
             if device.driver.handle_unasked(bytes, now) {
                 self.babbler = Some(device.fp());
+                device.babbles = true;
             }
         }
     }

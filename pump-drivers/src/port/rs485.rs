@@ -1,11 +1,10 @@
-//! Direction of an RS-485 port by the kernel (`linux/serial.h`, `TIOCSRS485`); serialport and tokio-serial have no call for it.
+//! RS-485 direction control by the kernel.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
-/// `struct serial_rs485`: flags, delay before and after sending in milliseconds, five words of padding.
+/// `struct serial_rs485` of linux/serial.h.
 #[repr(C)]
-#[derive(Default)]
 struct SerialRs485 {
     flags: u32,
     delay_rts_before_send: u32,
@@ -13,37 +12,42 @@ struct SerialRs485 {
     padding: [u32; 5],
 }
 
-/// `SER_RS485_ENABLED`
-const ENABLED: u32 = 1;
-/// `SER_RS485_RTS_ON_SEND`
-const RTS_ON_SEND: u32 = 1 << 1;
-/// `TIOCSRS485`
-const SET: libc::c_ulong = 0x542F;
+/// `SER_RS485_ENABLED | SER_RS485_RTS_ON_SEND`.
+const ENABLED_RTS_ON_SEND: u32 = 0b11;
 
-/// Who switches the direction.
+/// Whether the kernel drives the direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
-    /// The kernel.
-    Kernel,
-    /// The adapter itself: it knows no such call.
-    Adapter,
+pub(super) enum Direction {
+    /// RTS is raised while we send.
+    ByKernel,
+    /// The port knows no such thing: the adapter finds the direction by itself.
+    ByAdapter,
 }
 
-/// Lets the kernel drive the direction.
+/// Asks the kernel to drive RTS while sending.
 ///
 /// # Errors
-/// What the system says, unless the port knows no such call.
-#[allow(unsafe_code, reason = "no crate in use has this ioctl; the struct is the kernel's and outlives the call")]
-pub fn enable(port: &impl AsRawFd) -> io::Result<Direction> {
-    let wanted = SerialRs485 { flags: ENABLED | RTS_ON_SEND, ..SerialRs485::default() };
-    // SAFETY: the descriptor is open for the life of `port`, and the kernel reads one `serial_rs485` behind the pointer.
-    let outcome = unsafe { libc::ioctl(port.as_raw_fd(), SET, std::ptr::from_ref(&wanted)) };
-    if outcome == 0 {
-        return Ok(Direction::Kernel);
+/// Whatever the kernel says, but for ENOTTY: most adapters switch by themselves and know no such request.
+pub(super) fn enable(port: &impl AsFd) -> io::Result<Direction> {
+    let mut settings =
+        SerialRs485 { flags: ENABLED_RTS_ON_SEND, delay_rts_before_send: 0, delay_rts_after_send: 0, padding: [0; 5] };
+    #[allow(unsafe_code, reason = "no crate in use has TIOCSRS485; the struct is the kernel's, lives through the call")]
+    // SAFETY: the descriptor is open as long as `port` is borrowed, and the kernel reads and writes one serial_rs485 only
+    let result = unsafe { libc::ioctl(port.as_fd().as_raw_fd(), libc::TIOCSRS485, &raw mut settings) };
+    if result == 0 {
+        return Ok(Direction::ByKernel);
     }
-    let why = io::Error::last_os_error();
-    match why.raw_os_error() {
-        Some(libc::ENOTTY | libc::EINVAL | libc::EOPNOTSUPP) => Ok(Direction::Adapter),
-        _ => Err(why),
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() == Some(libc::ENOTTY) { Ok(Direction::ByAdapter) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_the_request_is_left_to_its_adapter() {
+        let null = std::fs::File::open("/dev/null").expect("a device");
+        assert_eq!(enable(&null).expect("tolerated"), Direction::ByAdapter);
     }
 }

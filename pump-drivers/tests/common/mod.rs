@@ -65,7 +65,10 @@ pub struct Pump {
     pub silent: bool,
     /// Frames that are not answered though executed, counted down.
     pub mute_answers: u32,
-    pub deaf: u32,
+    /// The next AUTHORIZE is executed and its answer lost, and so many answers after it.
+    pub mute_from_authorize: u32,
+    /// Blocks with AUTHORIZE that get lost on the way, counted down.
+    pub lost_authorizes: u32,
     pub ignores_authorize: bool,
     pub stays_authorised: bool,
     pub garbage_before: Vec<u8>,
@@ -97,7 +100,8 @@ impl Pump {
             preset: None,
             silent: false,
             mute_answers: 0,
-            deaf: 0,
+            mute_from_authorize: 0,
+            lost_authorizes: 0,
             ignores_authorize: false,
             stays_authorised: false,
             garbage_before: Vec::new(),
@@ -229,8 +233,9 @@ impl Device for Pump {
         if self.silent {
             return None;
         }
-        if self.deaf > 0 {
-            self.deaf -= 1;
+        let authorizes = read_controller(&frame.body).contains(&ControllerSays::Command(Command::Authorize));
+        if frame.control == Control::Data && authorizes && self.lost_authorizes > 0 {
+            self.lost_authorizes -= 1;
             return None;
         }
         let answer = match frame.control {
@@ -251,6 +256,9 @@ impl Device for Pump {
             Control::Data => {
                 if self.last != Some(frame.tx) || frame.tx == 0 {
                     self.last = Some(frame.tx);
+                    if authorizes {
+                        self.mute_answers += core::mem::take(&mut self.mute_from_authorize);
+                    }
                     let says = read_controller(&frame.body);
                     self.heard.push(says.clone());
                     self.execute(&says);
@@ -297,7 +305,6 @@ pub struct World {
     serial: u64,
     stores: BTreeMap<(Instant, u64), (FuellingPointId, Token)>,
     wire: Instant,
-    pub noise: Option<Box<dyn FnMut(&mut Vec<u8>)>>,
 }
 
 pub fn fast() -> LineSettings {
@@ -321,7 +328,6 @@ impl World {
             serial: 0,
             stores: BTreeMap::new(),
             wire: Instant::START,
-            noise: None,
         }
     }
 
@@ -423,10 +429,7 @@ impl World {
         let sent = self.wire.max(self.now) + self.settings.wire_time(bytes.len());
         self.wire = sent;
         for device in &mut self.devices {
-            let Some(mut answer) = device.hear(bytes) else { continue };
-            if let Some(noise) = self.noise.as_mut() {
-                noise(&mut answer);
-            }
+            let Some(answer) = device.hear(bytes) else { continue };
             let begins = sent + device.turnaround();
             for (at, byte) in answer.into_iter().enumerate() {
                 self.serial += 1;

@@ -1,0 +1,183 @@
+//! Opening a wire: serial port, pty, or TCP to a serial device server.
+
+use super::rs485;
+use core::time::Duration;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_serial::{DataBits, SerialPort, SerialPortBuilderExt, SerialStream, StopBits};
+
+/// A device server that does not answer for so long is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Parity of a byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Parity {
+    /// None: 8N1.
+    None,
+    /// Odd, as DART has it.
+    #[default]
+    Odd,
+    /// Even.
+    Even,
+}
+
+/// A serial port, or a pty.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SerialSettings {
+    /// Best from /dev/serial/by-id.
+    pub path: PathBuf,
+    /// Bits per second.
+    pub baud: u32,
+    /// Of each byte; 8 data bits, 1 stop bit.
+    pub parity: Parity,
+    /// Have the kernel drive RTS as the direction of an RS-485 transceiver.
+    pub rs485: bool,
+}
+
+/// What a line hangs on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// A serial port, or a pty.
+    Serial(SerialSettings),
+    /// A serial device server, `host:port`.
+    Tcp(String),
+}
+
+/// The port could not be opened or used. It is tried again by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum PortFault {
+    /// Opening failed.
+    #[error("cannot open {path}: {source}. Check the cable, the path and that the daemon is in group dialout")]
+    Open {
+        /// Which.
+        path: String,
+        /// Why.
+        source: tokio_serial::Error,
+    },
+    /// The port did not take a setting.
+    #[error("{path} does not take {what}: asked for {asked}, reads back {found}. Use another adapter or setting")]
+    Setting {
+        /// Which.
+        path: String,
+        /// Which setting.
+        what: &'static str,
+        /// As asked.
+        asked: String,
+        /// As read back.
+        found: String,
+    },
+    /// RS-485 mode failed.
+    #[error(
+        "{path} does not take RS-485 mode: {source}. Switch rs485 off if the adapter finds the direction by itself"
+    )]
+    Rs485 {
+        /// Which.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No connection.
+    #[error("cannot connect to device server {address}: {source}. Check its power, address and port number")]
+    Connect {
+        /// Which.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The port was open and is gone.
+    #[error("{0} is gone: unplugged, or closed by the other side")]
+    Gone(String),
+    /// Reading or writing failed.
+    #[error("{name}: {source}")]
+    Failed {
+        /// Which.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// An open wire.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
+impl Transport {
+    /// For people.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Serial(serial) => serial.path.display().to_string(),
+            Self::Tcp(address) => address.clone(),
+        }
+    }
+
+    pub(super) async fn open(&self) -> Result<Box<dyn Wire>, PortFault> {
+        match self {
+            Self::Serial(serial) => Ok(Box::new(open_serial(serial)?)),
+            Self::Tcp(address) => {
+                let connect = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address));
+                let stream = match connect.await {
+                    Ok(connected) => connected,
+                    Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+                };
+                let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+                match stream {
+                    Ok(stream) => Ok(Box::new(stream)),
+                    Err(source) => Err(PortFault::Connect { address: address.clone(), source }),
+                }
+            }
+        }
+    }
+}
+
+/// Whether this is a pty, which keeps neither parity nor word length.
+fn is_pty(path: &Path) -> bool {
+    std::fs::canonicalize(path).is_ok_and(|path| path.starts_with("/dev/pts"))
+}
+
+fn open_serial(settings: &SerialSettings) -> Result<SerialStream, PortFault> {
+    let path = settings.path.display().to_string();
+    let parity = match settings.parity {
+        Parity::None => tokio_serial::Parity::None,
+        Parity::Odd => tokio_serial::Parity::Odd,
+        Parity::Even => tokio_serial::Parity::Even,
+    };
+    let open = |source| PortFault::Open { path: path.clone(), source };
+    let mut port = tokio_serial::new(path.as_str(), settings.baud)
+        .data_bits(DataBits::Eight)
+        .stop_bits(StopBits::One)
+        .parity(parity)
+        .open_native_async()
+        .map_err(open)?;
+    port.set_exclusive(true).map_err(open)?;
+    let differs = |what, asked: String, found: String| {
+        if asked == found { Ok(()) } else { Err(PortFault::Setting { path: path.clone(), what, asked, found }) }
+    };
+    differs("baud", settings.baud.to_string(), port.baud_rate().map_err(open)?.to_string())?;
+    if !is_pty(&settings.path) {
+        differs("parity", format!("{parity:?}"), format!("{:?}", port.parity().map_err(open)?))?;
+        differs("8 data bits", format!("{:?}", DataBits::Eight), format!("{:?}", port.data_bits().map_err(open)?))?;
+        differs("1 stop bit", format!("{:?}", StopBits::One), format!("{:?}", port.stop_bits().map_err(open)?))?;
+    }
+    if settings.rs485 {
+        set_rs485(&port, &path)?;
+    }
+    port.clear(tokio_serial::ClearBuffer::All).map_err(open)?;
+    Ok(port)
+}
+
+#[allow(unsafe_code, reason = "the serial stream lends its descriptor only as a number")]
+fn set_rs485(port: &SerialStream, path: &str) -> Result<(), PortFault> {
+    // SAFETY: the descriptor belongs to `port`, which outlives the borrow
+    let descriptor = unsafe { BorrowedFd::borrow_raw(port.as_raw_fd()) };
+    match rs485::enable(&descriptor) {
+        Ok(rs485::Direction::ByKernel) => Ok(()),
+        Ok(rs485::Direction::ByAdapter) => {
+            tracing::warn!(path, "the port knows no RS-485 mode; its adapter must find the direction by itself");
+            Ok(())
+        }
+        Err(source) => Err(PortFault::Rs485 { path: path.to_owned(), source }),
+    }
+}
