@@ -10,7 +10,7 @@ pub mod witness;
 
 use crate::broker::{Broker, find_mosquitto};
 use crate::rig::table::Table;
-use crate::rig::workshop::in_directory;
+use crate::rig::workshop::{in_directory, interrupted};
 use calibration::Calibration;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -121,12 +121,15 @@ impl Bench {
 /// What could not be started or went wrong, with what to do.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let bench = Bench { seed: args.seed, daemon: args.daemon, broker: args.broker };
-    in_directory(args.directory.as_deref(), async |directory: &Path| match args.what {
+    let measure = in_directory(args.directory.as_deref(), async |directory: &Path| match args.what {
         What::Latency { orders } => print(&latency::run(&bench, directory, orders).await?, args.json),
         What::Line { seconds, stops } => print(&line::run(&bench, directory, seconds, stops).await?, args.json),
         What::Memory { seconds } => print(&memory::run(&bench, directory, seconds).await?, args.json),
-    })
-    .await
+    });
+    tokio::select! {
+        measured = measure => measured,
+        () = interrupted() => anyhow::bail!("stopped before anything could be told"),
+    }
 }
 
 fn print<T: Serialize + Tables>(figures: &Figures<T>, json: bool) -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use crate::prng::Prng;
 use crate::rig::plan::{DispenserPlan, GradePlan, LinePlan, NozzlePlan, Plan};
 use crate::rig::pumps::Build;
 use crate::rig::stage::{Setting, Stage};
-use crate::rig::workshop::in_directory;
+use crate::rig::workshop::{in_directory, interrupted};
 use forecourt::ids::{FuellingPointId, Grade, NozzleId};
 use forecourt::units::{Currency, UnitPrice};
 use std::path::{Path, PathBuf};
@@ -113,7 +113,7 @@ async fn once(stage: &Stage, prng: &Prng, began: Instant) -> anyhow::Result<()> 
             played = playing => played?,
             () = tell(&stage.platform, began) => anyhow::bail!("nothing more to tell"),
             died = stage.daemon.died() => return Err(died.into()),
-            _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped by Ctrl-C before the six orders had ended"),
+            () = interrupted() => anyhow::bail!("stopped before the six orders had ended"),
         }
     };
     stage.settle(SETTLE).await?;
