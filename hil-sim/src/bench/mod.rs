@@ -8,7 +8,7 @@ pub mod one_line;
 pub mod stats;
 pub mod witness;
 
-use crate::broker::{Broker, find_mosquitto};
+use crate::broker::BrokerChoice;
 use crate::rig::table::Table;
 use crate::rig::workshop::{in_directory, interrupted};
 use calibration::Calibration;
@@ -35,17 +35,6 @@ pub struct Args {
     /// Keeps configuration, store, trace and logs there instead of in a directory that is removed at the end.
     #[arg(long, global = true)]
     directory: Option<PathBuf>,
-}
-
-/// Which broker a bench runs with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub enum BrokerChoice {
-    /// Mosquitto if it is installed, otherwise the embedded one.
-    Auto,
-    /// Mosquitto with TCP_NODELAY.
-    Mosquitto,
-    /// rumqttd in this process.
-    Embedded,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -99,20 +88,6 @@ pub struct Figures<T> {
 pub trait Tables {
     /// Each with a heading.
     fn tables(&self) -> Vec<(String, Table)>;
-}
-
-impl Bench {
-    /// Starts the broker of choice in a directory.
-    ///
-    /// # Errors
-    /// If it does not start.
-    pub fn start_broker(&self, directory: &Path) -> anyhow::Result<Broker> {
-        Ok(match self.broker {
-            BrokerChoice::Auto if find_mosquitto().is_none() => Broker::embedded()?,
-            BrokerChoice::Auto | BrokerChoice::Mosquitto => Broker::mosquitto(directory)?,
-            BrokerChoice::Embedded => Broker::embedded()?,
-        })
-    }
 }
 
 /// Runs a bench and prints its figures.
