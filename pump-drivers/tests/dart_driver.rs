@@ -212,7 +212,8 @@ fn a_limit_reached_with_the_nozzle_out_is_not_the_end() {
 
 #[test]
 fn an_order_is_refused_with_its_reason_and_nothing_is_written() {
-    let cases: [(fn(&mut Pump), Preset, Refusal); 4] = [
+    type Prepare = fn(&mut Pump);
+    let cases: [(Prepare, Preset, Refusal); 4] = [
         (|p| p.hang(), limit(), Refusal::NotCalling),
         (|p| p.lift(2), limit(), Refusal::NotCalling),
         (|p| p.lift(1), Preset::Volume(Volume::new(9)), Refusal::PresetUnsupported),
@@ -293,4 +294,43 @@ fn garbage_before_an_answer_changes_nothing() {
     world.pump().hang();
     world.until("the end", |e| matches!(e, PumpEvent::Ended { reading: r, .. } if *r == reading(4_920, 5_166_000)));
     assert_eq!(world.line.statistics().devices[0].bad_frames, 0);
+}
+
+#[test]
+fn suspend_and_resume_go_out_where_the_head_takes_them_and_nowhere_else() {
+    for takes in [true, false] {
+        let mut settings = head();
+        settings.suspend = takes;
+        let mut world = World::new(fast(), vec![settings], vec![Box::new(Pump::new(0x57))]);
+        world.run(Duration::from_millis(600));
+        released(&mut world);
+        world.pump().flow(200, 21_000);
+        world.run(Duration::from_millis(100));
+        world.command(PumpCommand::Suspend);
+        world.pump().say(vec![0x0E, 1, 0]);
+        world.run(Duration::from_millis(200));
+        let sent = world.heard().iter().any(|says| says[..] == [ControllerSays::Suspend(0)]);
+        assert_eq!(sent, takes);
+        let suspended = PumpEvent::State { state: State::SuspendedFuelling, lifted: Some(NOZZLE) };
+        assert!(world.told().contains(&suspended), "the mark DC14 counts as suspended");
+        world.command(PumpCommand::Resume);
+        world.pump().say(vec![0x0F, 1, 0]);
+        world.run(Duration::from_millis(200));
+        assert_eq!(world.heard().iter().any(|says| says[..] == [ControllerSays::Resume(0)]), takes);
+        assert_eq!(world.told().last(), Some(&PumpEvent::State { state: State::Fuelling, lifted: Some(NOZZLE) }));
+    }
+}
+
+#[test]
+fn prices_are_written_when_the_pump_is_idle_and_told_back() {
+    let mut world = World::one();
+    released(&mut world);
+    let prices = [(NOZZLE, price(11_000))].into();
+    world.command(PumpCommand::SetPrices(prices));
+    world.pump().flow(492, 51_660);
+    world.run(Duration::from_millis(500));
+    assert_eq!(world.pump().prices[0], [1, 5, 0], "never during a fuelling");
+    world.pump().hang();
+    world.until("the new price", |e| *e == PumpEvent::Price { nozzle: NOZZLE, price: price(11_000) });
+    assert_eq!(world.pump().prices, [[1, 0x10, 0], [1, 0x24, 0]]);
 }

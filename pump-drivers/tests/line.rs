@@ -11,7 +11,7 @@ use forecourt::units::Volume;
 use pump_drivers::line::{Echo, Health, LineSettings, Verdict};
 
 fn sixteen(settings: LineSettings) -> World {
-    let heads = (0..16).map(|n| head_at(n + 1, 0x50 + n as u8)).collect();
+    let heads = (0..16_u8).map(|n| head_at(u16::from(n) + 1, 0x50 + n)).collect();
     let devices = (0..16).map(|n| Box::new(Pump::new(0x50 + n)) as Box<dyn Device>).collect();
     let mut world = World::new(settings, heads, devices);
     world.run(Duration::from_secs(10));

@@ -5,7 +5,6 @@ use super::one_line::OneLine;
 use super::stats::{Summary, Times, ms};
 use super::witness::{STORE_GLANCE, StoreWitness, WireWitness};
 use super::{Bench, Figures, Tables};
-use crate::dispenser::Condition;
 use crate::dispenser::record::Moment;
 use crate::platform::End;
 use crate::prng::Prng;
@@ -23,10 +22,9 @@ use std::time::{Duration, Instant};
 const PUMPS: u8 = 16;
 /// Fuel flows so much faster than at a forecourt, so that a thousand orders take minutes and not hours.
 const SPEED: u32 = 5;
-/// Customers at a time. Each fuels for about four fifths of the time.
-const CUSTOMERS: usize = 5;
+/// Customers at a time. Each fuels for about half of the time: paying, lifting, hanging up and settling take the rest.
+const CUSTOMERS: usize = 7;
 const LIMIT: Duration = Duration::from_secs(30);
-const GLANCE: Duration = Duration::from_millis(10);
 const PROGRESS: Duration = Duration::from_secs(5);
 
 /// What was measured.
@@ -79,7 +77,9 @@ pub async fn run(bench: &Bench, directory: &Path, orders: u32) -> anyhow::Result
         let customers = |first: usize| run.customers(first, Prng::new(bench.seed).fork(&format!("customers-{first}")));
         tokio::select! {
             done = async {
-                tokio::try_join!(customers(0), customers(1), customers(2), customers(3), customers(4))
+                tokio::try_join!(
+                    customers(0), customers(1), customers(2), customers(3), customers(4), customers(5), customers(6)
+                )
             } => done.map(|_| ())?,
             () = run.progress() => {}
             died = station.stage.daemon.died() => return Err(died.into()),
@@ -95,7 +95,7 @@ pub async fn run(bench: &Bench, directory: &Path, orders: u32) -> anyhow::Result
 }
 
 impl Run<'_> {
-    /// One customer after another at every fifth dispenser, beginning with `first`.
+    /// One customer after another at every seventh dispenser, beginning with `first`.
     async fn customers(&self, first: usize, mut prng: Prng) -> anyhow::Result<()> {
         for nozzle in self.station.nozzles.iter().skip(first).step_by(CUSTOMERS).cycle() {
             let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
@@ -109,11 +109,11 @@ impl Run<'_> {
     }
 
     async fn order(&self, id: String, nozzle: NozzleId, prng: &mut Prng) -> anyhow::Result<()> {
-        let OneLine { stage, line, .. } = self.station;
+        let stage = &self.station.stage;
         let device = self.station.device(nozzle)?;
         stage.pumps.lift(nozzle);
         stage.platform.nozzle_state(nozzle, "calling", LIMIT).await?;
-        let litres = i64::try_from(4 + prng.below(4)).unwrap_or(4);
+        let litres = i64::try_from(7 + prng.below(4)).unwrap_or(7);
         let spec = self.station.order(id, nozzle, Limit::Volume(Volume::new(litres * 1_000)))?;
         let fuelling = self.station.fuelling()?;
         let order = stage.platform.pay(spec);
@@ -122,11 +122,7 @@ impl Run<'_> {
         let (reply, replied) = order.reply(LIMIT).await?;
         ensure!(reply.result == "armed", "answered {}: {}", reply.result, reply.detail);
 
-        let begun = Instant::now();
-        while !line.view(device).is_some_and(|view| view.condition == Condition::Finished) {
-            ensure!(begun.elapsed() < LIMIT, "no end of the flow within {LIMIT:?}");
-            tokio::time::sleep(GLANCE).await;
-        }
+        self.station.flow_ended(nozzle, LIMIT).await?;
         let released =
             self.wire.first_since(device, Moment::AuthoriseArrived, sent).context("no release on the wire")?;
         tokio::time::sleep(prng.between(Duration::from_millis(50), Duration::from_millis(400))).await;

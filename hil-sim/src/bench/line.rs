@@ -121,15 +121,16 @@ async fn stop_each(station: &OneLine, nozzles: &[NozzleId], stops: u32) -> anyho
             platform.look(|desk| desk.issued(command).map(|issued| issued.sent)).context("a command just issued")?;
         let (reply, _) = platform.reply(command, LIMIT).await?;
         ensure!(reply.result == "stopped", "nozzle {nozzle}: stop answered {}: {}", reply.result, reply.detail);
+        station.flow_ended(*nozzle, LIMIT).await?;
+        let stopped = wire.first_since(device, Moment::StopArrived, sent).context("no stop on the wire")?;
+        times.add(stopped.duration_since(sent));
+        station.stage.pumps.hang_up(*nozzle);
         let at_nozzle = |account: &&Account| account.nozzle == *nozzle;
         platform
             .wait_for(&format!("the sale that the stop of nozzle {nozzle} ends"), LIMIT, |desk| {
                 desk.accounts().filter(at_nozzle).all(|account| account.sale().is_some()).then_some(())
             })
             .await?;
-        let stopped = wire.first_since(device, Moment::StopArrived, sent).context("no stop on the wire")?;
-        times.add(stopped.duration_since(sent));
-        station.stage.pumps.hang_up(*nozzle);
         platform.nozzle_state(*nozzle, "idle", LIMIT).await?;
         fuel(station, *nozzle, round).await?;
     }

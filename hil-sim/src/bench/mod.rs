@@ -32,6 +32,9 @@ pub struct Args {
     /// Which broker; Mosquitto is taken where it is installed.
     #[arg(long, global = true, value_enum, default_value_t = BrokerChoice::Auto)]
     broker: BrokerChoice,
+    /// Keeps configuration, store, trace and logs there instead of in a directory that is removed at the end.
+    #[arg(long, global = true)]
+    directory: Option<PathBuf>,
 }
 
 /// Which broker a bench runs with.
@@ -118,7 +121,7 @@ impl Bench {
 /// What could not be started or went wrong, with what to do.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let bench = Bench { seed: args.seed, daemon: args.daemon, broker: args.broker };
-    in_directory(None, async |directory: &Path| match args.what {
+    in_directory(args.directory.as_deref(), async |directory: &Path| match args.what {
         What::Latency { orders } => print(&latency::run(&bench, directory, orders).await?, args.json),
         What::Line { seconds, stops } => print(&line::run(&bench, directory, seconds, stops).await?, args.json),
         What::Memory { seconds } => print(&memory::run(&bench, directory, seconds).await?, args.json),

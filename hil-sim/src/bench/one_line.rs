@@ -1,6 +1,7 @@
 //! The benches' station: one line at 9600 bit/s with up to 32 dispensers of one nozzle each.
 
 use super::Bench;
+use crate::dispenser::Condition;
 use crate::dispenser::dart::DartConfig;
 use crate::platform::{Faults, OrderSpec};
 use crate::prng::Prng;
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// Bits a second.
 pub const BAUD: u32 = 9_600;
+/// How often a dispenser's display is looked at.
+const GLANCE: Duration = Duration::from_millis(10);
 /// First address of DART.
 const FIRST_ADDRESS: u8 = 0x50;
 const PRICE: UnitPrice = UnitPrice::new(7_450_000);
@@ -83,6 +86,19 @@ impl OneLine {
     /// If there is no such nozzle.
     pub fn device(&self, nozzle: NozzleId) -> anyhow::Result<DeviceId> {
         Ok(self.stage.pumps.place(nozzle).with_context(|| format!("no nozzle {nozzle} here"))?.device)
+    }
+
+    /// Waits until the nozzle's dispenser has fuelled to an end, the nozzle still out.
+    ///
+    /// # Errors
+    /// If it has not within `limit`.
+    pub async fn flow_ended(&self, nozzle: NozzleId, limit: Duration) -> anyhow::Result<()> {
+        let (device, begun) = (self.device(nozzle)?, Instant::now());
+        while !self.line.view(device).is_some_and(|view| view.condition == Condition::Finished) {
+            anyhow::ensure!(begun.elapsed() < limit, "the flow at nozzle {nozzle} did not end within {limit:?}");
+            tokio::time::sleep(GLANCE).await;
+        }
+        Ok(())
     }
 
     /// How many dispensers let fuel flow now.

@@ -6,7 +6,7 @@ pub mod live;
 pub mod script;
 
 use crate::broker::Broker;
-use crate::platform::{Faults, Platform};
+use crate::platform::{Desk, Faults, Platform};
 use crate::prng::Prng;
 use crate::rig::plan::{DispenserPlan, GradePlan, LinePlan, NozzlePlan, Plan};
 use crate::rig::pumps::Build;
@@ -133,12 +133,20 @@ async fn tell(platform: &Platform, began: Instant) {
             last = Instant::now();
         }
         if last.elapsed() > STILL_HERE {
-            let open = platform.look(|desk| desk.accounts().filter(|account| account.end.is_none()).count());
-            println!("[{}] waiting, {open} orders open", since(began));
+            println!("[{}] waiting: {}", since(began), platform.look(open_orders));
             last = Instant::now();
         }
         tokio::time::sleep(TELL_EVERY).await;
     }
+}
+
+/// Orders without an end, each with its last step.
+fn open_orders(desk: &Desk) -> String {
+    let open = desk.accounts().filter(|account| account.end.is_none()).map(|account| {
+        let step = account.steps.last().map_or("sent", String::as_str);
+        format!("{} {step} at nozzle {}", account.spec.order_id, account.nozzle)
+    });
+    open.collect::<Vec<_>>().join(", ")
 }
 
 /// Stops the daemon and tells what the books come to.

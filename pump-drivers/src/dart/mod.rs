@@ -13,5 +13,5 @@ mod task;
 
 pub use describe::{StreamDecoder, decode_line, describe};
 pub use digits::{Decimals, Digits};
-pub use driver::DartDriver;
+pub use driver::{DartDriver, alarm};
 pub use settings::{HeadSettings, NozzleSettings, Recipe, SettingsProblem, validate};

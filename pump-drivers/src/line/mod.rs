@@ -24,6 +24,9 @@ const QUIET_AT_MOST: u32 = 3;
 /// Shortest wait for a dead device to answer.
 const SHORTEST_PROBE: Duration = Duration::from_millis(25);
 
+/// Who answered well within this time is not taken for a babbler: its answer only stands amid the noise of another.
+const RECENT: Duration = Duration::from_secs(2);
+
 /// What a line waits for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum LineTimer {
@@ -414,10 +417,12 @@ impl Line {
         self.note_trace(now, spoke, Verdict::Unasked, bytes.to_vec());
     }
 
+    /// Counts a talk without end. The culprit is a device whose mark is in it and that gave no good answer lately.
     fn note_babble(&mut self, bytes: &[u8], now: Instant) {
         self.babbles += 1;
         for device in &mut self.devices {
-            if device.driver.handle_unasked(bytes, now) {
+            let recent = device.statistics.last_good.is_some_and(|good| now.since(good) < RECENT);
+            if device.driver.handle_unasked(bytes, now) && !recent {
                 self.babbler = Some(device.fp());
                 device.babbles = true;
             }

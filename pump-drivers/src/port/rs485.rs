@@ -1,7 +1,7 @@
 //! RS-485 direction control by the kernel.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 
 /// `struct serial_rs485` of linux/serial.h.
 #[repr(C)]
@@ -28,12 +28,12 @@ pub(super) enum Direction {
 ///
 /// # Errors
 /// Whatever the kernel says, but for ENOTTY: most adapters switch by themselves and know no such request.
-pub(super) fn enable(port: &impl AsFd) -> io::Result<Direction> {
+pub(super) fn enable(port: &impl AsRawFd) -> io::Result<Direction> {
     let mut settings =
         SerialRs485 { flags: ENABLED_RTS_ON_SEND, delay_rts_before_send: 0, delay_rts_after_send: 0, padding: [0; 5] };
     #[allow(unsafe_code, reason = "no crate in use has TIOCSRS485; the struct is the kernel's, lives through the call")]
     // SAFETY: the descriptor is open as long as `port` is borrowed, and the kernel reads and writes one serial_rs485 only
-    let result = unsafe { libc::ioctl(port.as_fd().as_raw_fd(), libc::TIOCSRS485, &raw mut settings) };
+    let result = unsafe { libc::ioctl(port.as_raw_fd(), libc::TIOCSRS485, &raw mut settings) };
     if result == 0 {
         return Ok(Direction::ByKernel);
     }

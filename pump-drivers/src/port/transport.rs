@@ -3,7 +3,6 @@
 use super::rs485;
 use core::time::Duration;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -168,11 +167,8 @@ fn open_serial(settings: &SerialSettings) -> Result<SerialStream, PortFault> {
     Ok(port)
 }
 
-#[allow(unsafe_code, reason = "the serial stream lends its descriptor only as a number")]
 fn set_rs485(port: &SerialStream, path: &str) -> Result<(), PortFault> {
-    // SAFETY: the descriptor belongs to `port`, which outlives the borrow
-    let descriptor = unsafe { BorrowedFd::borrow_raw(port.as_raw_fd()) };
-    match rs485::enable(&descriptor) {
+    match rs485::enable(port) {
         Ok(rs485::Direction::ByKernel) => Ok(()),
         Ok(rs485::Direction::ByAdapter) => {
             tracing::warn!(path, "the port knows no RS-485 mode; its adapter must find the direction by itself");
