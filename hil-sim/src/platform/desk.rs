@@ -37,7 +37,7 @@ pub enum AckBy {
 /// What the platform does wrong on purpose. Nothing by default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Faults {
-    /// Every nth acknowledgement is not sent; its records come again.
+    /// Every nth acknowledgement of new records is not sent. When they come again, they are acknowledged.
     pub drop_ack: Option<NonZeroU64>,
     /// Every nth command (acknowledgements apart) is published twice, the same bytes.
     pub deliver_twice: Option<NonZeroU64>,
@@ -129,6 +129,7 @@ pub struct Desk {
     pub(super) station_state: Option<StationState>,
     pub(super) violations: Vec<String>,
     pub(super) counts: Counts,
+    first_acks: u64,
     transmit: VecDeque<String>,
     notices: VecDeque<Notice>,
 }
@@ -151,6 +152,7 @@ impl Desk {
             station_state: None,
             violations: Vec::new(),
             counts: Counts::default(),
+            first_acks: 0,
             transmit: VecDeque::new(),
             notices: VecDeque::new(),
         }
@@ -215,7 +217,7 @@ impl Desk {
             Ok(events) => events,
             Err(error) => return self.violate(format!("topic {topic}: {error}")),
         };
-        let mut heard = Vec::new();
+        let (mut heard, known) = (Vec::new(), self.counts.records);
         for event in events {
             let id = event.id;
             let is_record = topic == "event";
@@ -235,7 +237,7 @@ impl Desk {
             }
         }
         if !heard.is_empty() {
-            self.acknowledge(heard, now);
+            self.acknowledge(heard, self.counts.records > known, now);
         }
     }
 
@@ -302,14 +304,15 @@ impl Desk {
         &self.violations
     }
 
-    fn acknowledge(&mut self, heard: Vec<Uuid>, now: Moment) {
+    fn acknowledge(&mut self, heard: Vec<Uuid>, is_new: bool, now: Moment) {
         let acked = match self.terms.ack {
             AckBy::Never => return,
             AckBy::Ids => Acked::Ids(heard),
             AckBy::Sequence => Acked::Through(self.chain.contiguous_through()),
         };
         self.counts.acks += 1;
-        if nth(self.terms.faults.drop_ack, self.counts.acks) {
+        self.first_acks += u64::from(is_new);
+        if is_new && nth(self.terms.faults.drop_ack, self.first_acks) {
             self.counts.acks_dropped += 1;
             return;
         }
