@@ -145,7 +145,15 @@ pub struct World {
 pub async fn run(settings: LinkSettings, link: Link, ends: LinkEnds, mut world: World) -> Result<(), BadSettings> {
     let checked = Checked::new(settings)?;
     let mut backoff = Backoff::new(checked.settings.brokers.len());
-    let mut shell = Shell { link, ends, now: world.now, asks: VecDeque::new(), stop_by: None, next_delivery: 0 };
+    let mut shell = Shell {
+        link,
+        ends,
+        now: world.now,
+        asks: VecDeque::new(),
+        commands: VecDeque::new(),
+        stop_by: None,
+        next_delivery: 0,
+    };
     let mut clean_session = false;
     loop {
         let broker = &checked.settings.brokers[backoff.broker()];
@@ -181,6 +189,8 @@ struct Shell {
     now: Box<dyn Fn() -> Now + Send>,
     /// Asks that the store's channel had no room for.
     asks: VecDeque<StoreAsk>,
+    /// Commands that the site's channel had no room for, in order.
+    commands: VecDeque<Command>,
     /// The goodbye must be said by then.
     stop_by: Option<time::Instant>,
     next_delivery: u64,
@@ -300,13 +310,28 @@ impl Shell {
         let mono = (self.now)().mono;
         let link = self.link.poll_timeout().filter(|_| has_room && self.asks.is_empty());
         let link = link.map(|due: Instant| now + due.since(mono));
-        let retry = (!self.asks.is_empty()).then(|| now + Duration::from_millis(20));
+        let retry = (!self.asks.is_empty() || !self.commands.is_empty()).then(|| now + Duration::from_millis(20));
         [link, retry, self.stop_by].into_iter().flatten().min().unwrap_or(now + Duration::from_secs(60))
+    }
+
+    /// Hands commands to the site as it has room. The link bounds how many wait.
+    fn hand_over(&mut self) {
+        while let Some(command) = self.commands.pop_front() {
+            match self.ends.commands.try_send(command) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(command)) => {
+                    self.commands.push_front(command);
+                    return;
+                }
+                Err(mpsc::error::TrySendError::Closed(command)) => self.handle(Input::SiteFull(command.id)),
+            }
+        }
     }
 
     /// Does what the link wants done. True once it wants the end.
     fn perform(&mut self, mut session: Option<&mut Session>) -> bool {
         let mut ended = false;
+        self.hand_over();
         while let Some(ask) = self.asks.pop_front() {
             if let Err(mpsc::error::TrySendError::Full(ask)) = self.ends.asks.try_send(ask) {
                 self.asks.push_front(ask);
@@ -322,12 +347,7 @@ impl Shell {
                         self.asks.push_back(ask);
                     }
                 }
-                (Output::Command(command), _) => {
-                    if let Err(refused) = self.ends.commands.try_send(*command) {
-                        let id = refused.into_inner().id;
-                        self.handle(Input::SiteFull(id));
-                    }
-                }
+                (Output::Command(command), _) => self.commands.push_back(*command),
                 (Output::Notice(notice), _) => self.report(notice),
                 (Output::Publish(message), Some(session)) => session.publish(message),
                 (Output::Acknowledge(delivery), Some(session)) => session.acknowledge(delivery),
@@ -340,6 +360,7 @@ impl Shell {
                 (Output::Publish(_) | Output::Acknowledge(_), None) => {}
             }
         }
+        self.hand_over();
         let counters = self.link.counters();
         self.ends.status.send_if_modified(|status| std::mem::replace(&mut status.counters, counters) != counters);
         ended

@@ -17,6 +17,8 @@ pub struct Command {
     pub kind: String,
     /// What is asked.
     pub ask: Ask,
+    /// More commands wait than the station serves: an order is refused, and so ended, without a look at it.
+    pub overloaded: bool,
 }
 
 /// Which nozzles a command means.

@@ -237,10 +237,16 @@ impl Site {
             self.desk.say(Output::Reply(Reply { repeated: true, ..reply }));
             return;
         }
-        let Command { id, kind, ask } = command;
+        let Command { id, kind, ask, overloaded } = command;
         let mut turn = self.desk.turn(now);
         let outcome = match ask {
-            Ask::Authorise(request) => authorise(&mut self.points, *request, ledger, self.station_held, &mut turn),
+            Ask::Authorise(request) => authorise(
+                &mut self.points,
+                *request,
+                ledger,
+                Gate { station_held: self.station_held, overloaded },
+                &mut turn,
+            ),
             Ask::Cancel { order_id, .. } => cancel(&mut self.points, &order_id, ledger, &mut turn),
             Ask::Move { order_id, to_nozzle } => {
                 match begin_move(&mut self.points, &order_id, to_nozzle, ledger, self.station_held, &mut turn) {
@@ -342,11 +348,18 @@ fn ended(id: &OrderId, ledger: &dyn Ledger, turn: &Turn<'_>) -> Option<crate::le
     turn.ended(id).cloned().or_else(|| ledger.ended_order(id))
 }
 
+/// What refuses an order whatever it asks.
+#[derive(Clone, Copy)]
+struct Gate {
+    station_held: bool,
+    overloaded: bool,
+}
+
 fn authorise(
     points: &mut Points,
     request: OrderRequest,
     ledger: &dyn Ledger,
-    station_held: bool,
+    gate: Gate,
     turn: &mut Turn<'_>,
 ) -> Outcome {
     if let Some((_, first)) = find(points, &request.order_id) {
@@ -368,7 +381,12 @@ fn authorise(
     }
     let place = turn.next_place();
     let order = Order { request, phase: OrderPhase::Queued, received_at: turn.now.utc, place };
-    match decide(points, &order.request, station_held, turn) {
+    let decision = if gate.overloaded {
+        Decision::Refuse(Outcome::Overloaded)
+    } else {
+        decide(points, &order.request, gate.station_held, turn)
+    };
+    match decision {
         Decision::Accept(fp) => {
             let before = points.get_mut(&fp).map_or(0, |point| point.take_order(order, turn));
             match u32::try_from(before) {

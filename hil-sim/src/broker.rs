@@ -57,6 +57,31 @@ pub struct Broker {
     child: Option<Child>,
 }
 
+/// Which broker to run with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum BrokerChoice {
+    /// Mosquitto if it is installed, otherwise the embedded one.
+    Auto,
+    /// Mosquitto with TCP_NODELAY.
+    Mosquitto,
+    /// rumqttd in this process.
+    Embedded,
+}
+
+impl BrokerChoice {
+    /// Starts it, with its files in `directory` where it has any.
+    ///
+    /// # Errors
+    /// [`BrokerError`] if it does not start.
+    pub fn start(self, directory: &Path) -> Result<Broker, BrokerError> {
+        match self {
+            Self::Auto if find_mosquitto().is_none() => Broker::embedded(),
+            Self::Auto | Self::Mosquitto => Broker::mosquitto(directory),
+            Self::Embedded => Broker::embedded(),
+        }
+    }
+}
+
 /// Whether the relay lets clients through. `epoch` counts cuts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Gate {

@@ -7,7 +7,7 @@ use crate::wire::jws::KeySet;
 use crate::wire::reply::{Answer, LinkReply, link_data, repeated_data, site_data};
 use crate::wire::reply::{Remembered, Remembered::Site};
 use core::time::Duration;
-use forecourt::command::Reply;
+use forecourt::command::{Command, Reply};
 use forecourt::ids::{CommandId, StationId};
 use forecourt::time::{Instant, Now, UtcTime};
 use serde_json::Value;
@@ -21,6 +21,8 @@ const NOTICE_PAUSE: Duration = Duration::from_secs(1);
 const ANSWER_DUE: Duration = Duration::from_secs(60);
 /// Places above the bound for stops, so that no flood keeps one out.
 const STOP_PLACES: usize = 16;
+/// Places above the bound for orders that are only to be refused: each of them is somebody's money and gets a recorded end.
+const REFUSED_PLACES: usize = 2_048;
 /// Repeats of an open command that get an answer of their own.
 const REPEATS: u32 = 4;
 /// Refusals of records remembered, so that a message delivered twice counts once.
@@ -33,6 +35,7 @@ struct Open {
     since: Instant,
     delivery: Option<DeliveryId>,
     repeats: u32,
+    overloaded: bool,
 }
 
 /// All open commands.
@@ -150,8 +153,12 @@ impl Link {
             self.out.push_back(Output::Acknowledge(delivery));
             return;
         }
-        if !self.commands.has_place_for(&opened) {
+        let overloaded = !self.commands.has_place_for(&opened);
+        let refused_place = opened.is_order() && self.commands.open.len() < self.commands.places + REFUSED_PLACES;
+        if overloaded {
             self.counters.overloaded += 1;
+        }
+        if overloaded && !refused_place {
             let reply = opened.answer(Answer::Overloaded, "too many commands wait: send it again later");
             self.reply(link_data(&reply, false), Some(delivery), now.utc);
             return;
@@ -163,7 +170,7 @@ impl Link {
             None
         };
         let id = opened.id().clone();
-        self.commands.open.insert(id.clone(), Open { opened, since: now.mono, delivery, repeats: 0 });
+        self.commands.open.insert(id.clone(), Open { opened, since: now.mono, delivery, repeats: 0, overloaded });
         self.set_command_timer();
         self.out.push_back(Output::Ask(StoreAsk::Recall(id)));
     }
@@ -222,7 +229,10 @@ impl Link {
     fn carry_out(&mut self, id: &CommandId, now: Now) {
         let Some(open) = self.commands.open.get(id) else { return };
         match open.opened.read(now.utc) {
-            Ok(Inbound::Site(command)) => self.out.push_back(Output::Command(Box::new(command))),
+            Ok(Inbound::Site(command)) => {
+                let command = Command { overloaded: open.overloaded, ..command };
+                self.out.push_back(Output::Command(Box::new(command)));
+            }
             Ok(Inbound::Resend { from, to }) => {
                 self.out.push_back(Output::Ask(StoreAsk::CountRange { command: id.clone(), from, to }));
             }

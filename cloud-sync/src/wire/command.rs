@@ -194,6 +194,12 @@ impl Opened {
         matches!(self.kind, Kind::Stop)
     }
 
+    /// Whether it is an order: refused, it has an end that must be recorded.
+    #[must_use]
+    pub const fn is_order(&self) -> bool {
+        matches!(self.kind, Kind::Authorise)
+    }
+
     /// An answer of the link's own to this command.
     #[must_use]
     pub fn answer(&self, answer: Answer, detail: impl Into<String>) -> LinkReply {
@@ -248,7 +254,7 @@ impl Opened {
                 return Ok(Inbound::Resend { from, to });
             }
         };
-        Ok(Inbound::Site(Command { id: self.id.clone(), kind: self.name.clone(), ask }))
+        Ok(Inbound::Site(Command { id: self.id.clone(), kind: self.name.clone(), ask, overloaded: false }))
     }
 
     fn order(&self, data: Members<'_>) -> Result<OrderRequest, BadContent> {

@@ -502,7 +502,7 @@ impl World {
     }
 
     pub fn ask_as(&mut self, id: &str, ask: Ask) {
-        let command = Command { id: CommandId::new(id).unwrap(), kind: "test".into(), ask };
+        let command = Command { id: CommandId::new(id).unwrap(), kind: "test".into(), ask, overloaded: false };
         let now = self.now();
         self.site.handle_command(command, &self.books, now);
         self.run();

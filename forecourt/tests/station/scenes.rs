@@ -1,8 +1,8 @@
 //! Scenes that people meet, by hand.
 
 use crate::model::{World, request};
-use forecourt::command::{Ask, Nozzles, Outcome};
-use forecourt::ids::{NozzleId, OrderId};
+use forecourt::command::{Ask, Command, Nozzles, Outcome};
+use forecourt::ids::{CommandId, NozzleId, OrderId};
 use forecourt::order::{Limit, OrderEnd, OrderPhase, ReleaseReason};
 use forecourt::record::{Evidence, Finish, Flag, Record};
 use forecourt::units::{Money, Volume};
@@ -389,4 +389,17 @@ fn while_commits_fail_nothing_is_released_and_what_flows_is_still_booked() {
     world.commit_all();
     assert_eq!(world.books.sales().count(), 1);
     assert_eq!(world.pumps[1].authorised.len(), 1, "the order was kept and served");
+}
+
+#[test]
+fn an_order_refused_for_overload_has_its_end_and_gives_the_money_back() {
+    let mut world = World::new();
+    let expires = world.now().utc.plus_ms(60_000);
+    let ask = Ask::Authorise(Box::new(request("o1", 1, YUAN_200, expires)));
+    let command = Command { id: CommandId::new("c").unwrap(), kind: "test".into(), ask, overloaded: true };
+    let now = world.now();
+    world.site.handle_command(command, &world.books, now);
+    world.commit_all();
+    assert_eq!(world.word("c"), Some("overloaded"));
+    assert_eq!(reason(&world, "o1"), ReleaseReason::Refused("overloaded".into()));
 }

@@ -36,7 +36,7 @@ impl Bench {
     }
 
     fn ask(&mut self, id: &str, ask: Ask) {
-        let command = Command { id: CommandId::new(id).unwrap(), kind: "test".into(), ask };
+        let command = Command { id: CommandId::new(id).unwrap(), kind: "test".into(), ask, overloaded: false };
         self.site.handle_command(command, &self.books, now_at(self.mono));
     }
 

@@ -83,7 +83,6 @@ pub async fn run(bench: &Bench, directory: &Path, orders: u32) -> anyhow::Result
             } => done.map(|_| ())?,
             () = run.progress() => {}
             died = station.stage.daemon.died() => return Err(died.into()),
-            _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped by Ctrl-C"),
         }
         run.tally.into_inner().unwrap_or_else(PoisonError::into_inner)
     };

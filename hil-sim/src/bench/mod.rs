@@ -8,9 +8,9 @@ pub mod one_line;
 pub mod stats;
 pub mod witness;
 
-use crate::broker::{Broker, find_mosquitto};
+use crate::broker::BrokerChoice;
 use crate::rig::table::Table;
-use crate::rig::workshop::in_directory;
+use crate::rig::workshop::{in_directory, interrupted};
 use calibration::Calibration;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -35,17 +35,6 @@ pub struct Args {
     /// Keeps configuration, store, trace and logs there instead of in a directory that is removed at the end.
     #[arg(long, global = true)]
     directory: Option<PathBuf>,
-}
-
-/// Which broker a bench runs with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub enum BrokerChoice {
-    /// Mosquitto if it is installed, otherwise the embedded one.
-    Auto,
-    /// Mosquitto with TCP_NODELAY.
-    Mosquitto,
-    /// rumqttd in this process.
-    Embedded,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -101,32 +90,21 @@ pub trait Tables {
     fn tables(&self) -> Vec<(String, Table)>;
 }
 
-impl Bench {
-    /// Starts the broker of choice in a directory.
-    ///
-    /// # Errors
-    /// If it does not start.
-    pub fn start_broker(&self, directory: &Path) -> anyhow::Result<Broker> {
-        Ok(match self.broker {
-            BrokerChoice::Auto if find_mosquitto().is_none() => Broker::embedded()?,
-            BrokerChoice::Auto | BrokerChoice::Mosquitto => Broker::mosquitto(directory)?,
-            BrokerChoice::Embedded => Broker::embedded()?,
-        })
-    }
-}
-
 /// Runs a bench and prints its figures.
 ///
 /// # Errors
 /// What could not be started or went wrong, with what to do.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let bench = Bench { seed: args.seed, daemon: args.daemon, broker: args.broker };
-    in_directory(args.directory.as_deref(), async |directory: &Path| match args.what {
+    let measure = in_directory(args.directory.as_deref(), async |directory: &Path| match args.what {
         What::Latency { orders } => print(&latency::run(&bench, directory, orders).await?, args.json),
         What::Line { seconds, stops } => print(&line::run(&bench, directory, seconds, stops).await?, args.json),
         What::Memory { seconds } => print(&memory::run(&bench, directory, seconds).await?, args.json),
-    })
-    .await
+    });
+    tokio::select! {
+        measured = measure => measured,
+        () = interrupted() => anyhow::bail!("stopped before anything could be told"),
+    }
 }
 
 fn print<T: Serialize + Tables>(figures: &Figures<T>, json: bool) -> anyhow::Result<()> {

@@ -67,7 +67,7 @@ impl OneLine {
             extra_toml: String::new(),
         };
         let nozzles = plan.nozzles();
-        let stage = Stage::start(plan, bench.start_broker(directory)?, &setting).await?;
+        let stage = Stage::start(plan, bench.broker.start(directory)?, &setting).await?;
         let line = stage.pumps.line(0).context("the only line")?;
         Ok(Self { stage, line, nozzles, grade })
     }

@@ -7,6 +7,7 @@ use crate::prng::Prng;
 use crate::rig::people::visit;
 use crate::rig::plan::DispenserPlan;
 use crate::rig::stage::Stage;
+use crate::rig::workshop::interrupted;
 use anyhow::Context as _;
 use forecourt::ids::{NozzleId, OrderId};
 use forecourt::order::Limit;
@@ -43,9 +44,9 @@ pub async fn run(stage: &Stage, prng: &Prng) -> anyhow::Result<()> {
         ended = async { tokio::try_join!(come(one), come(two), come(three), come(four)) } => ended.map(|_| ()),
         shown = show(&forecourt) => shown,
         died = daemon.died() => Err(died.into()),
-        interrupted = tokio::signal::ctrl_c() => {
-            println!("\r\nCtrl-C: no more customers");
-            interrupted.context("waiting for Ctrl-C")
+        () = interrupted() => {
+            println!("\r\nno more customers");
+            Ok(())
         }
     }
 }

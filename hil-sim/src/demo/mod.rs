@@ -5,15 +5,16 @@ pub mod compare;
 pub mod live;
 pub mod script;
 
-use crate::broker::Broker;
+use crate::broker::BrokerChoice;
 use crate::platform::{Desk, Faults, Platform};
 use crate::prng::Prng;
 use crate::rig::plan::{DispenserPlan, GradePlan, LinePlan, NozzlePlan, Plan};
 use crate::rig::pumps::Build;
 use crate::rig::stage::{Setting, Stage};
-use crate::rig::workshop::in_directory;
+use crate::rig::workshop::{in_directory, interrupted};
 use forecourt::ids::{FuellingPointId, Grade, NozzleId};
 use forecourt::units::{Currency, UnitPrice};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,15 @@ pub struct Args {
     /// How much faster than at a forecourt fuel flows; the line keeps its real pace.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=50))]
     speed: u32,
+    /// The platform holds back every nth acknowledgement; the records come again.
+    #[arg(long, value_name = "N")]
+    drop_ack: Option<NonZeroU64>,
+    /// The platform delivers every nth command twice.
+    #[arg(long, value_name = "N")]
+    deliver_twice: Option<NonZeroU64>,
+    /// Which broker; the embedded one needs nothing installed.
+    #[arg(long, value_enum, default_value_t = BrokerChoice::Embedded)]
+    broker: BrokerChoice,
     /// The daemon's program, if it is not beside this one.
     #[arg(long)]
     daemon: Option<PathBuf>,
@@ -57,12 +67,12 @@ async fn play(args: &Args, directory: &Path) -> anyhow::Result<bool> {
     let setting = Setting {
         daemon: args.daemon.clone(),
         build: Build::usual(args.speed, prng.fork("pumps")),
-        faults: Faults::default(),
+        faults: Faults { drop_ack: args.drop_ack, deliver_twice: args.deliver_twice },
         extra_toml: String::new(),
     };
     let plan = layout(directory)?;
     println!("starting broker, dispensers and daemon in {}", directory.display());
-    let broker = Broker::embedded()?;
+    let broker = args.broker.start(directory)?;
     let began = Instant::now();
     let stage = Stage::start(plan, broker, &setting).await?;
     println!("[{}] all {} nozzles ready", since(began), stage.plan.nozzles().len());
@@ -113,7 +123,7 @@ async fn once(stage: &Stage, prng: &Prng, began: Instant) -> anyhow::Result<()> 
             played = playing => played?,
             () = tell(&stage.platform, began) => anyhow::bail!("nothing more to tell"),
             died = stage.daemon.died() => return Err(died.into()),
-            _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped by Ctrl-C before the six orders had ended"),
+            () = interrupted() => anyhow::bail!("stopped before the six orders had ended"),
         }
     };
     stage.settle(SETTLE).await?;

@@ -2,6 +2,7 @@
 
 use super::{Command, Desk, KeyPair, OrderSpec, Platform, Settings, moment, write_jwks};
 use crate::rig::lone_line::typed_lines;
+use crate::rig::workshop::interrupted;
 use anyhow::{Context as _, bail};
 use forecourt::ids::{Grade, NozzleId, OrderId};
 use forecourt::order::Limit;
@@ -77,7 +78,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 }
             }
             _ = tick.tick() => platform.notices().iter().for_each(|notice| println!("{notice}")),
-            _ = tokio::signal::ctrl_c() => break,
+            () = interrupted() => break,
         }
     }
     Ok(())

@@ -36,7 +36,7 @@ impl KeyPair {
         Self { kid: kid.into(), secret: SigningKey::from_bytes(&seed) }
     }
 
-    /// Reads the secret that [`KeyPair::save_secret`] wrote, or makes a new one there, for its owner's eyes only.
+    /// Reads the secret that an earlier call left in the file, or makes a new one there, for its owner's eyes only.
     ///
     /// # Errors
     /// If the file can be neither read nor made, or holds something else.

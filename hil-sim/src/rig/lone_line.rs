@@ -1,6 +1,7 @@
 //! `hil-sim serve`: simulated dispensers alone, on a pty, a TCP port or a serial port, worked from the terminal.
 
 use super::pumps::{Build, DECIMALS, dart_dispenser};
+use super::workshop::interrupted;
 use crate::dispenser::{Action, Address, NozzleIndex, View};
 use crate::prng::Prng;
 use crate::serve::{Endpoint, Epoch, LineHandle, Parity, Served, StateFile};
@@ -125,7 +126,7 @@ async fn work(line: &LineHandle, pumps: u8, nozzles: u8) -> anyhow::Result<()> {
                     println!("{}", describe(index, view));
                 }
             },
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            () = interrupted() => return Ok(()),
         }
     }
 }

@@ -4,6 +4,7 @@ use super::daemon::{self, Daemon, DaemonError};
 use super::plan::Plan;
 use super::pumps::{Build, Pumps};
 use super::store::Books;
+use super::workshop::interrupted;
 use crate::broker::Broker;
 use crate::platform::{Faults, KeyPair, Platform, Settings, write_jwks};
 use anyhow::Context as _;
@@ -68,6 +69,7 @@ impl Stage {
                 ready.with_context(|| format!("the daemon's log is {}", log.display()))?;
             }
             died = daemon.died() => return Err(died.into()),
+            () = interrupted() => anyhow::bail!("stopped before the station was ready"),
         }
         Ok(Self { plan, broker, pumps, platform, daemon })
     }

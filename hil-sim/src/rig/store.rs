@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The file in the daemon's data directory.
-pub const FILE: &str = "store.db";
+pub const FILE: &str = "station.db";
 
 /// The store, read-only.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
-//! A directory to work in: removed when all went well, kept when there is something to look at.
+//! A directory to work in, removed when all went well and kept when there is something to look at; and the wish to end.
 
 use anyhow::Context as _;
 use std::path::Path;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Works in `given`, which is made and kept, or in a new directory that is kept only if the work fails.
 ///
@@ -21,6 +22,23 @@ pub async fn in_directory<T>(
         eprintln!("configuration, store and logs are kept in {}", temporary.keep().display());
     }
     done
+}
+
+/// Waits until somebody wants this process to end: Ctrl-C, SIGTERM, or the terminal gone. From the first call on these signals
+/// no longer end it by themselves, so that the daemon is never left behind.
+pub async fn interrupted() {
+    let on = |kind| async move {
+        match signal(kind) {
+            Ok(mut signals) => signals.recv().await,
+            // Without a handler the signal still does what it always did.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = on(SignalKind::interrupt()) => {}
+        _ = on(SignalKind::terminate()) => {}
+        _ = on(SignalKind::hangup()) => {}
+    }
 }
 
 #[cfg(test)]
