@@ -32,11 +32,9 @@ enum Command {
     },
 }
 
-const fn version() -> &'static str {
-    match option_env!("FORECOURT_COMMIT") {
-        Some(commit) => commit,
-        None => env!("CARGO_PKG_VERSION"),
-    }
+fn version() -> String {
+    let commit = option_env!("FORECOURT_COMMIT").unwrap_or("development build");
+    format!("{} ({commit})", env!("CARGO_PKG_VERSION"))
 }
 
 fn main() -> ExitCode {

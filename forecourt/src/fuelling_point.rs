@@ -127,8 +127,9 @@ pub struct FuellingPoint {
     last_sale: BTreeMap<NozzleId, LastSale>,
     timers: Timers<Timer>,
     moved_out: Option<MovedOut>,
-    /// The dispenser refused this call of the nozzle: another attempt needs another call, else the two could argue for ever.
-    call_refused: bool,
+    /// This lift of the nozzle has had its turn: it was refused, or a fuelling ended under it. Another release needs another lift, so
+    /// that nobody fuels on the next customer's order and no refusal is argued with for ever.
+    lift_spent: bool,
 }
 
 /// Why a command of the cloud came too late; the state that the order is in.
@@ -155,7 +156,7 @@ impl FuellingPoint {
             last_sale: BTreeMap::new(),
             timers: Timers::default(),
             moved_out: None,
-            call_refused: false,
+            lift_spent: false,
         }
     }
 
@@ -363,7 +364,7 @@ impl FuellingPoint {
         } else {
             matches!(self.state, State::Idle | State::Calling)
         };
-        self.heard && at_hand && !self.call_refused && self.holds(nozzle).is_empty()
+        self.heard && at_hand && !self.lift_spent && self.holds(nozzle).is_empty()
     }
 
     fn begin_release(&mut self, turn: &mut Turn<'_>) {
@@ -612,7 +613,6 @@ impl FuellingPoint {
 
     fn set_state(&mut self, state: State, lifted: Option<NozzleId>, turn: &mut Turn<'_>) {
         if self.state != state || self.lifted != lifted {
-            self.call_refused = false;
             self.state = state;
             self.lifted = lifted;
             self.since = turn.now.utc;
@@ -621,6 +621,7 @@ impl FuellingPoint {
     }
 
     fn on_state(&mut self, state: State, lifted: Option<NozzleId>, turn: &mut Turn<'_>) {
+        self.lift_spent = self.lift_spent && lifted.is_some();
         self.set_state(state, lifted, turn);
         match &self.current {
             None if state.is_released() => self.adopt(state, lifted, turn),
@@ -744,7 +745,7 @@ impl FuellingPoint {
             return;
         }
         let nozzle = current.release.nozzle;
-        self.call_refused = true;
+        self.lift_spent = true;
         if why == Refusal::NotCalling && !current.withdrawn && current.finish.is_none() {
             self.rearm(turn);
             self.arm_next(turn);

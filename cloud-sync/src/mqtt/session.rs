@@ -9,6 +9,9 @@ use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, Outgoing, Packet, 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 
+/// Commands that may wait for their acknowledgement.
+const HELD_BACK: usize = 8;
+
 /// What the event loop gives: itself back, and what happened.
 type Polled = (EventLoop, Result<Event, ConnectionError>);
 
@@ -42,7 +45,8 @@ pub(super) struct Session {
     /// Messages handed to rumqttc that have no packet id yet.
     handed: VecDeque<PublishTag>,
     by_packet: BTreeMap<u16, PublishTag>,
-    deliveries: BTreeMap<DeliveryId, Publish>,
+    /// Commands that are not yet acknowledged to the broker, in the order they came; true once they may be.
+    deliveries: BTreeMap<DeliveryId, (Publish, bool)>,
     next_delivery: u64,
     /// What rumqttc's channel had no room for.
     held: VecDeque<Held>,
@@ -82,8 +86,22 @@ impl Session {
     }
 
     pub(super) fn acknowledge(&mut self, delivery: DeliveryId) {
-        if let Some(publish) = self.deliveries.remove(&delivery) {
-            self.hand(Held::Ack(publish));
+        if let Some((_, done)) = self.deliveries.get_mut(&delivery) {
+            *done = true;
+        }
+        self.acknowledge_in_order();
+    }
+
+    /// A broker may end a connection whose acknowledgements are out of order (MQTT 3.1.1, [MQTT-4.6.0-2]; rumqttd does). So one that
+    /// is ready waits for those before it, but only for a few: a flood must not stay in the broker in front of a good command.
+    fn acknowledge_in_order(&mut self) {
+        while let Some(first) = self.deliveries.first_entry() {
+            if !first.get().1 && self.deliveries.len() <= HELD_BACK {
+                return;
+            }
+            if let Some((_, (publish, _))) = self.deliveries.pop_first() {
+                self.hand(Held::Ack(publish));
+            }
         }
     }
 
@@ -160,7 +178,8 @@ impl Session {
         let payload = publish.payload.to_vec();
         let retained = publish.retain;
         // Only what the acknowledgement needs is kept.
-        self.deliveries.insert(delivery, Publish { payload: Default::default(), ..publish });
+        self.deliveries.insert(delivery, (Publish { payload: Default::default(), ..publish }, false));
+        self.acknowledge_in_order();
         Meaning::Link(Input::Message { delivery, retained, payload })
     }
 }

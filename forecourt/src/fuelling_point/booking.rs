@@ -7,7 +7,7 @@ use crate::ids::NozzleId;
 use crate::ledger::{KnownTotaliser, Write};
 use crate::order::{Basis, OrderEnd, OrderPhase, ReleaseReason};
 use crate::preset;
-use crate::pump::{PumpCommand, Reading, Snapshot, Token};
+use crate::pump::{PumpCommand, Reading, Snapshot, State, Token};
 use crate::record::{AlarmState, Evidence, Finish, Flag, OrderReview, Record, Sale, Unaccounted};
 use crate::settlement::{self, Fuel, Known, Settlement};
 use crate::time::{ClockQuality, Instant};
@@ -119,6 +119,11 @@ impl FuellingPoint {
         let nozzle = current.release.nozzle;
         self.clear_fuelling_timers();
         self.timers.clear(Timer::Lift);
+        self.lift_spent = true;
+        if self.state.is_released() {
+            // The dispenser says next what it is now; certainly no longer this.
+            self.set_state(State::Idle, None, turn);
+        }
         match outcome {
             Settlement::Review(why) => {
                 self.review(current, why, turn);

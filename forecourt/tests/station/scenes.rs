@@ -403,3 +403,21 @@ fn an_order_refused_for_overload_has_its_end_and_gives_the_money_back() {
     assert_eq!(world.word("c"), Some("overloaded"));
     assert_eq!(reason(&world, "o1"), ReleaseReason::Refused("overloaded".into()));
 }
+
+#[test]
+fn whoever_still_holds_the_nozzle_does_not_fuel_on_the_next_order() {
+    let mut world = World::new();
+    world.pay("o1", 1, YUAN_200);
+    world.pay("o2", 1, YUAN_200);
+    world.pumps[0].lift(NozzleId(1));
+    world.run();
+    world.crash(usize::MAX); // the first is never sent again, and the nozzle is still out
+    world.commit_all();
+    assert_eq!(reason(&world, "o1"), ReleaseReason::NoFlow);
+    assert_eq!(world.phase("o2"), "armed");
+    assert!(world.pumps[0].authorised.is_empty(), "the same lift, another customer's money");
+    world.pumps[0].hang_up();
+    world.pumps[0].lift(NozzleId(1));
+    world.commit_all();
+    assert_eq!(world.pumps[0].authorised.len(), 1);
+}

@@ -81,6 +81,8 @@ pub struct Line {
     cycle: Duration,
     /// Who spoke last, or is to be answered.
     current: usize,
+    /// The last turn went to one that had waited far too long, before a sequence.
+    gave_way: bool,
     event_turn: usize,
     unasked_bytes: u64,
     babbles: u64,
@@ -104,6 +106,7 @@ impl Line {
             round_began: Instant::START,
             cycle: Duration::ZERO,
             current: 0,
+            gave_way: false,
             event_turn: 0,
             unasked_bytes: 0,
             babbles: 0,
@@ -296,8 +299,8 @@ impl Line {
         None
     }
 
-    /// Who speaks next. Stop goes before everything; then the answer owed to who spoke last, whoever has waited far too long,
-    /// sequences under way, dead devices that are due, and the round: active devices first, then idle ones.
+    /// Who speaks next. Stop goes before everything; then the answer owed to who spoke last, sequences under way in turn with whoever
+    /// has waited far too long, dead devices that are due, and the round: active devices first, then idle ones.
     fn choose(&mut self, now: Instant) -> Option<usize> {
         let urgency: Vec<Urgency> = self.devices.iter().map(|device| device.driver.urgency(now)).collect();
         let count = self.devices.len();
@@ -316,13 +319,15 @@ impl Line {
         let patience = self.patience();
         let waited = |i: &usize| now.since(self.devices[*i].served.unwrap_or(self.round_began));
         let overdue = all.clone().filter(alive).filter(|i| waited(i) > patience).max_by_key(waited);
-        if let Some(overdue) = overdue {
-            return Some(overdue);
-        }
         let sequence =
             all.clone().filter(|i| urgency[*i] == Urgency::Sequence && alive(i)).min_by_key(|i| self.rank(*i));
-        if let Some(sequence) = sequence {
-            return Some(sequence);
+        // A sequence goes on unless someone has waited twice as long, and then every other turn is the sequence's: a customer stands
+        // before a release and an end, nobody before an idle pump.
+        let starved = overdue.filter(|i| waited(i) > patience * 2 && !self.gave_way);
+        let chosen = starved.or(sequence).or(overdue);
+        self.gave_way = starved.is_some() && sequence.is_some();
+        if chosen.is_some() {
+            return chosen;
         }
         let probe = all
             .clone()
