@@ -1,6 +1,6 @@
 //! `edge-daemon`: runs a station.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use edge_daemon::config::{self, Config, LogFormat, LogLevel};
 use edge_daemon::store::StoreFault;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ const EX_CONFIG: u8 = 78;
 
 /// Runs a fuel station: drives the dispensers, releases nozzles against paid orders, books every sale.
 #[derive(Parser, Debug)]
-#[command(version = version(), arg_required_else_help = true)]
+#[command(version, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -38,7 +38,11 @@ fn version() -> String {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let parsed = Arguments::command()
+        .version(version())
+        .try_get_matches()
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(help) => {
             // The terminal may be gone; there is nothing else to say then.

@@ -137,7 +137,9 @@ proptest! {
             }
             Limit::Amount(preset) => {
                 prop_assert!(done.figures.amount <= preset);
-                prop_assert!(exact <= done.figures.amount && done.figures.amount < one_more || done.figures.volume.0 == 0);
+                // At the end of the display one more step is not shown, and rounding may make it cost the same.
+                let at_an_end = [VolumeDigits(0), VolumeDigits::MAX].contains(&done.figures.volume);
+                prop_assert!(exact <= done.figures.amount && done.figures.amount < one_more || at_an_end);
                 prop_assert!(one_more > preset || done.figures.volume == VolumeDigits::MAX);
             }
             Limit::Head => {}
