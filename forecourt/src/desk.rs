@@ -89,7 +89,7 @@ pub(crate) enum After {
 const PENDING_COMMITS: usize = 256;
 
 /// What all fuelling points share.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Desk {
     pub(crate) layout: Layout,
     ids: UuidMaker,

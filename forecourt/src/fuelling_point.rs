@@ -102,14 +102,14 @@ pub struct LastSale {
 }
 
 /// An order that left this fuelling point for another.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct MovedOut {
     pub(crate) order: Order,
     pub(crate) to: NozzleId,
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FuellingPoint {
     id: FuellingPointId,
     nozzles: Vec<NozzleId>,

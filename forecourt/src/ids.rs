@@ -134,8 +134,9 @@ text_id!(
 
 /// Makes UUIDv7 (RFC 9562) from a time it is given and its own seeded generator, so that one seed replays a day.
 ///
-/// The 74 random bits alone keep ids apart: a clock that jumps back never makes an id twice.
-#[derive(Debug)]
+/// The 74 random bits alone keep ids apart: a clock that jumps back never makes an id twice. A clone makes the same ids again: it is
+/// for checks that branch off a whole core, never for a second maker; see [`Self::fork`].
+#[derive(Debug, Clone)]
 pub struct UuidMaker {
     random: ChaCha8Rng,
 }

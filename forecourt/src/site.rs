@@ -28,14 +28,14 @@ struct Watch {
 }
 
 /// A command whose answer waits for a nozzle to be seen disarmed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Moving {
     id: CommandId,
     kind: String,
 }
 
-/// See the module.
-#[derive(Debug)]
+/// See the module. Two clones that are told the same do the same.
+#[derive(Debug, Clone)]
 pub struct Site {
     desk: Desk,
     points: BTreeMap<FuellingPointId, FuellingPoint>,
