@@ -311,8 +311,13 @@ fn chain_tells_whole_books_from_changed_ones() {
 fn status_shows_what_the_daemon_writes_to_its_socket() {
     let station = Station::new();
     let listener = UnixListener::bind(station.socket()).expect("binds");
-    let snapshot =
-        r#"{"station":"st-1","holds":["manual"],"nozzles":[{"nozzle":3,"state":"idle"},{"nozzle":4,"order_id":null}]}"#;
+    let snapshot = r#"{"uptime_s":7260,"uplink":false,
+        "station":{"software":{"name":"forecourt-edge","version":"0.1.0","commit":"c"},"mode":"normal","holds":["manual"],
+            "clock":{"quality":"synced"},"outbox":{"pending":7,"set_aside":0,"oldest_at":null},"disk_free_mb":900},
+        "lines":[{"name":"island","up":true,"detail":"/dev/ttyS0","dispensers":[{"fuelling_point":1,"health":"good",
+            "exchanges":5,"timeouts":1,"bad_frames":0,"turnaround_us":5230}]},{"name":"far","up":false,"detail":"gone"}],
+        "nozzles":[{"nozzle":3,"fuelling_point":1,"grade":"92","unit_price_micros":7450000,"state":"fuelling","order_id":"o-1",
+            "running":{"volume_ml":3540},"totaliser_ml":1000,"holds":[]}],"orders":[]}"#;
     let server = std::thread::spawn(move || {
         for _ in 0..3 {
             let (mut stream, _) = listener.accept().expect("accepts");
@@ -323,8 +328,17 @@ fn status_shows_what_the_daemon_writes_to_its_socket() {
     });
     let text = station.ctl("status", &[]);
     assert_eq!(text.code, Some(0), "{}", text.err);
-    assert!(text.out.contains("station  st-1\n"), "{}", text.out);
-    assert!(text.out.contains("nozzles:\nnozzle  state  order_id\n3       idle\n4              -\n"), "{}", text.out);
+    for line in [
+        "station  forecourt-edge 0.1.0 (c), up 2 h 01 min, mode normal, clock synced\n",
+        "cloud    NOT CONNECTED: sales are kept here; 7 records wait, 0 set aside, oldest -\n",
+        "HELD     manual\n",
+        "island  /dev/ttyS0  1   good    5          1       0    5.2 ms\n",
+        "far     DOWN: gone\n",
+        "3       1   92     7.4500  fuelling  o-1    3.540   1.000\n",
+        "no orders\n",
+    ] {
+        assert!(text.out.contains(line), "{line}\nis not in\n{}", text.out);
+    }
     assert_eq!(json(&station.ctl("status", &["--json"]).out), json(snapshot));
     let socket = station.socket();
     let by_socket = edgectl(&["status", "--socket", socket.to_str().expect("UTF-8")]);

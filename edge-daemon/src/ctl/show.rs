@@ -27,35 +27,6 @@ pub(super) fn table(out: &mut dyn Write, headings: &[&str], rows: &[Vec<String>]
     Ok(())
 }
 
-/// Prints any JSON: members one a line, lists of objects as tables.
-pub(super) fn document(out: &mut dyn Write, value: &Value, bold: bool) -> std::io::Result<()> {
-    let Value::Object(members) = value else { return writeln!(out, "{}", cell(value)) };
-    let is_table =
-        |value: &Value| value.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_object));
-    let width = members.keys().map(|key| key.chars().count()).max().unwrap_or(0);
-    for (key, value) in members.iter().filter(|(_, value)| !is_table(value)) {
-        writeln!(out, "{key:<width$}  {}", cell(value))?;
-    }
-    for (key, value) in members.iter().filter(|(_, value)| is_table(value)) {
-        writeln!(out, "\n{key}:")?;
-        let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-        objects(out, items, bold)?;
-    }
-    Ok(())
-}
-
-fn objects(out: &mut dyn Write, items: &[Value], bold: bool) -> std::io::Result<()> {
-    let mut headings: Vec<&str> = Vec::new();
-    for key in items.iter().filter_map(Value::as_object).flat_map(|item| item.keys()) {
-        if !headings.contains(&key.as_str()) {
-            headings.push(key);
-        }
-    }
-    let row = |item: &Value| headings.iter().map(|key| item.get(*key).map(cell).unwrap_or_default()).collect();
-    let rows: Vec<Vec<String>> = items.iter().map(row).collect();
-    table(out, &headings, &rows, bold)
-}
-
 /// A value in one line.
 pub(super) fn cell(value: &Value) -> String {
     match value {
