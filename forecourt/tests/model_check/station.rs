@@ -162,7 +162,7 @@ fn command(number: u8) -> Command {
         2 => authorise(1),
         _ => Ask::Cancel { order_id: order(1), reason: String::new() },
     };
-    Command { id: CommandId::new(format!("c{number}")).unwrap(), kind: "test".into(), ask }
+    Command { id: CommandId::new(format!("c{number}")).unwrap(), kind: "test".into(), ask, overloaded: false }
 }
 
 impl Station {
