@@ -121,7 +121,7 @@ impl Platform {
     fn connect(broker: &Broker, name: &str) -> Self {
         let mut options = MqttOptions::new(name, "127.0.0.1", broker.port);
         options.set_max_packet_size(4_000_000, 4_000_000).set_keep_alive(Duration::from_secs(5));
-        let (client, mut events) = AsyncClient::new(options, 64);
+        let (client, mut events) = AsyncClient::new(options, 4_096);
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
         events.set_network_options(network);
