@@ -77,6 +77,8 @@ impl Site {
         waiting.sort_by_key(|order| order.place);
         for order in waiting {
             match at(&order.request.nozzle).and_then(|fp| points.get_mut(&fp)) {
+                // Its release is not known any more: it must never be released again.
+                Some(point) if order.phase == OrderPhase::Review => point.recall_review(order, &turn),
                 Some(point) => point.recall_order(order, &mut turn),
                 None => orphan(Some(order), None, &mut turn),
             }
