@@ -5,6 +5,7 @@
 mod ballast;
 mod chain;
 mod check;
+pub mod doctor;
 mod fault;
 mod migrate;
 mod outbox;
@@ -266,6 +267,11 @@ impl Store {
             self.tally.set(Some(outbox::Tally { pending: tally.pending + records, ..tally }));
         }
         Ok(())
+    }
+
+    /// Takes the reserve in again, once there is room.
+    pub fn take_in_reserve(&self) {
+        ballast::take_in(&self.path);
     }
 
     /// What a new run of the core needs to know of those before.

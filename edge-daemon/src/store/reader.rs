@@ -1,6 +1,7 @@
 //! Reading the books on a connection of its own, so that a look-up never waits for the writer.
 
 use crate::store::chain::{self, ChainReport};
+use crate::store::check::{self, Trouble};
 use crate::store::fault::StoreFault;
 use crate::store::{migrate, views};
 use forecourt::command::{Outcome, Reply};
@@ -72,6 +73,14 @@ impl Reader {
     /// [`StoreFault`] where the rows cannot be read at all; a broken chain is a result.
     pub fn verify_chain(&self) -> Result<ChainReport, StoreFault> {
         chain::verify(&self.connection, &self.path)
+    }
+
+    /// Checks everything: the structure, and every record against its hash and the one before it. Reads the whole store.
+    ///
+    /// # Errors
+    /// [`StoreFault`] where the store cannot be read for another reason than damage.
+    pub fn check(&self) -> Result<Vec<Trouble>, StoreFault> {
+        check::whole(&self.connection, &self.path)
     }
 
     /// The last orders to come, newest first; all that are open among them.

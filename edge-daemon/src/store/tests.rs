@@ -448,7 +448,7 @@ fn a_store_is_for_one_station_one_daemon_and_its_own_version() {
     std::fs::write(home.path().join(FILE_NAME), "no database at all, only text that is long enough").expect("writes");
     assert!(matches!(try_open(home.path(), "st-1"), Err(StoreFault::Damaged { .. })));
     let fault = try_open(Path::new("/nowhere"), "st-1").expect_err("no directory");
-    assert!(fault.to_string().contains("/nowhere/store.lock"), "{fault}");
+    assert!(fault.to_string().contains("/nowhere/station.lock"), "{fault}");
 }
 
 #[test]
@@ -457,6 +457,7 @@ fn every_look_up_uses_an_index() {
     let store = open(home.path());
     for sql in [
         chain::LAST,
+        chain::GAP_AT,
         reader::OPEN_ORDERS,
         reader::ENDED_ORDER,
         reader::SITE_REPLY,

@@ -13,7 +13,7 @@ mod tests;
 
 use crate::store::check::Trouble;
 use crate::store::fault::StoreFault;
-use crate::store::{chain, migrate, writes};
+use crate::store::{migrate, writes};
 use cloud_sync::wire::chain::{Head, Proven, prove};
 use forecourt::ids::{NozzleId, OrderId, StationId, UuidMaker};
 use forecourt::ledger::Write;
