@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::process::{Child, Command};
 
 /// What happens at the nth call.
@@ -52,10 +53,8 @@ impl Life {
         if let Some(Injection { calls, what, at, from_then_on, on }) = injection {
             let more = if *from_then_on { "+" } else { "" };
             words.extend(["strace", "-f", "-qq", "-o", "/dev/null"].map(str::to_owned));
-            match on {
-                // A filter in the kernel knows no paths.
-                Some(on) => words.extend(["-P".into(), on.display().to_string()]),
-                None => words.push("--seccomp-bpf".into()),
+            if let Some(on) = on {
+                words.extend(["-P".into(), on.display().to_string()]);
             }
             words.extend(["-e".into(), format!("trace={calls}"), "-e".into(), format!("inject={calls}:{what}:when={at}{more}")]);
         }
@@ -110,6 +109,10 @@ impl Life {
         self.signal(rustix::process::Signal::KILL);
         // Gone either way.
         let _ = self.child.wait().await;
+        // What strace leaves behind may hold the store's lock for a moment yet.
+        while self.group.is_some_and(|group| rustix::process::test_kill_process_group(group).is_ok()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
