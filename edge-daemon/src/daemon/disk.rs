@@ -33,6 +33,13 @@ impl Space {
         Some(Self { free, used })
     }
 
+    /// The same with so many bytes spoken for.
+    #[must_use]
+    pub const fn less(self, bytes: u64) -> Self {
+        let spoken_for = if bytes < self.free { bytes } else { self.free };
+        Self { free: self.free - spoken_for, used: self.used + spoken_for }
+    }
+
     /// Free, in MB.
     #[must_use]
     pub const fn free_mb(&self) -> u64 {

@@ -5,7 +5,7 @@ use super::disk::{Guard, Level, Space};
 use super::heart::Beat;
 use super::observe;
 use super::views::{self, Facts};
-use crate::store::{Reader, StoreFault};
+use crate::store::{FILE_NAME, Reader, Store, StoreFault};
 use crate::trace::Recorder;
 use crate::store::thread::{Answer, Handle};
 use cloud_sync::mqtt::Told;
@@ -314,6 +314,8 @@ impl SiteTask {
     /// Looks at the space that is left, and lets give way what has to.
     fn watch_disk(&mut self) {
         let Some(space) = Space::on(&self.data_directory) else { return };
+        // A reserve that was given free comes back first: new orders must not live on it.
+        let space = space.less(Store::reserve_missing(&self.data_directory.join(FILE_NAME)));
         self.facts.disk_free_mb = space.free_mb();
         let Some((before, level)) = self.guard.look(space) else { return };
         let now = self.clock.now();

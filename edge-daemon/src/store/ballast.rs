@@ -33,6 +33,11 @@ pub(super) fn is_whole(database: &Path) -> bool {
     std::fs::metadata(file_beside(database)).is_ok_and(|data| data.len() == BYTES as u64)
 }
 
+/// Bytes of the reserve that are not there: room that must come back before anything else may have it.
+pub(super) fn missing(database: &Path) -> u64 {
+    if is_whole(database) { 0 } else { BYTES as u64 }
+}
+
 /// Gives the reserve free. It comes back once there is room again.
 pub(super) fn drop_it(database: &Path) {
     let path = file_beside(database);

@@ -269,6 +269,12 @@ impl Store {
         Ok(())
     }
 
+    /// Bytes that the reserve beside this database lacks: whoever looks at the free space takes them off.
+    #[must_use]
+    pub fn reserve_missing(path: &Path) -> u64 {
+        ballast::missing(path)
+    }
+
     /// Takes the reserve in again, once there is room.
     pub fn take_in_reserve(&self) {
         ballast::take_in(&self.path);

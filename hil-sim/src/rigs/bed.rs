@@ -4,7 +4,7 @@ use super::trace::{Injection, Life};
 use crate::broker::Broker;
 use crate::dispenser::Condition;
 use crate::dispenser::flow::{FlowProfile, FlowRate};
-use crate::platform::{Faults, KeyPair, OrderSpec, Platform, Settings, write_jwks};
+use crate::platform::{End, Faults, KeyPair, OrderSpec, Platform, Settings, write_jwks};
 use crate::prng::Prng;
 use crate::rig::daemon;
 use crate::rig::plan::{DispenserPlan, GradePlan, LinePlan, NozzlePlan, Plan};
@@ -65,12 +65,27 @@ pub enum Course {
 pub struct Open {
     /// Its name.
     pub order: OrderId,
-    command: Uuid,
+    /// The command that asks for it.
+    pub command: Uuid,
     /// Where it stands.
     pub nozzle: NozzleId,
     /// Fuellings there before it.
     before: usize,
     asked: Instant,
+}
+
+impl Open {
+    /// Waits for the station's first answer, sending the command again as the platform would.
+    ///
+    /// # Panics
+    /// If none comes in time.
+    pub async fn wait_until_answered(&mut self, bed: &Bed, limit: Duration) {
+        let begun = Instant::now();
+        while !bed.is_answered(self) {
+            assert!(begun.elapsed() < limit, "order {} gets no answer", self.order);
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
 }
 
 /// The station and its surroundings.
@@ -199,6 +214,36 @@ impl Bed {
             }
             tokio::time::sleep(GLANCE).await;
         }
+    }
+
+    /// Pays and drives orders until one is a sale: a nozzle that was not ready yet refuses those before.
+    ///
+    /// # Errors
+    /// As [`Bed::drive`], or if twenty orders were refused.
+    pub async fn sell(&mut self, life: &mut Life) -> anyhow::Result<Course> {
+        for _ in 0..20 {
+            let mut open = self.pay()?;
+            if self.drive(&mut open, life).await? == Course::Died {
+                return Ok(Course::Died);
+            }
+            if self.is_sold(&open) {
+                return Ok(Course::Ended);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        anyhow::bail!("twenty orders in a row were refused; {}", self.log.display())
+    }
+
+    /// Whether its end is a sale.
+    #[must_use]
+    pub fn is_sold(&self, open: &Open) -> bool {
+        self.platform.look(|desk| desk.account(&open.order).is_some_and(|account| matches!(account.end, Some(End::Sale(_)))))
+    }
+
+    /// Sales that the platform knows.
+    #[must_use]
+    pub fn sales(&self) -> usize {
+        self.platform.look(|desk| desk.sales().count())
     }
 
     /// Whether the platform knows its end.

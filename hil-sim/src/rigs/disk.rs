@@ -3,7 +3,6 @@
 use super::Verdict;
 use super::bed::{Bed, Course, Setup};
 use crate::broker::Broker;
-use crate::platform::End;
 use anyhow::{Context as _, ensure};
 use forecourt::units::Volume;
 use std::fs::File;
@@ -74,10 +73,7 @@ pub async fn run(program: Option<&Path>, directory: &Path) -> anyhow::Result<Ver
     };
     held(true).await?;
     ensure!(bed.drive(&mut flowing, &mut life).await? == Course::Ended, "the daemon ended on a full disk");
-    let sold = |open: &super::bed::Open| {
-        bed.platform.look(|desk| desk.account(&open.order).is_some_and(|account| matches!(account.end, Some(End::Sale(_)))))
-    };
-    ensure!(sold(&flowing), "the fuelling under way was not booked as a sale");
+    ensure!(bed.is_sold(&flowing), "the fuelling under way was not booked as a sale");
     let reserve_used = !data.join("ballast").exists();
     // Filled again, as the reserve is free now: the rest goes too.
     fill(&data.join("junk-2")).or_else(|error| if data.join("junk-2").exists() { Ok(()) } else { Err(error) })?;
@@ -91,7 +87,7 @@ pub async fn run(program: Option<&Path>, directory: &Path) -> anyhow::Result<Ver
     bed.drive(&mut after, &mut life).await?;
     let mut differences = bed.settle(&data).await.map(|()| Vec::new())?;
     differences.extend(bed.differences(&data)?);
-    if !bed.platform.look(|desk| desk.account(&after.order).is_some_and(|account| matches!(account.end, Some(End::Sale(_))))) {
+    if !bed.is_sold(&after) {
         differences.push("an order after the disk was freed was not a sale".into());
     }
     let begun = Instant::now();

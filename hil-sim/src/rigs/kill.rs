@@ -19,7 +19,7 @@ const LIFE: Duration = Duration::from_millis(2_500);
 pub struct Args {
     /// Kills.
     #[arg(long, default_value_t = 100)]
-    points: u64,
+    pub points: u64,
 }
 
 /// Runs it.
@@ -87,8 +87,9 @@ pub async fn run(args: &Args, program: Option<&Path>, directory: &Path) -> anyho
         .collect();
     let each = took.as_millis() / u128::from(points.max(1));
     Ok(Verdict::Held(format!(
-        "{points} kills, {} orders, 0 lost, 0 doubled, each with one end; {} s, {each} ms each ({})",
+        "{points} kills, {} orders, {} sales, 0 lost, 0 doubled, each with one end; {} s, {each} ms each ({})",
         bed.orders(),
+        bed.sales(),
         took.as_secs(),
         kinds.join("; ")
     )))

@@ -5,7 +5,6 @@ use super::bed::{Bed, Course, Setup};
 use super::books::Filler;
 use super::trace;
 use crate::broker::{self, Broker};
-use crate::platform::End;
 use anyhow::{Context as _, ensure};
 use forecourt::units::Volume;
 use rustix::fd::OwnedFd;
@@ -236,15 +235,14 @@ pub async fn clock(program: Option<&Path>, directory: &Path) -> anyhow::Result<V
         }
         set(step)?;
         ensure!(bed.drive(&mut open, &mut life).await? == Course::Ended, "the daemon ended at the step to {step} s");
-        let sold = bed.platform.look(|desk| {
-            desk.account(&open.order).is_some_and(|account| matches!(account.end, Some(End::Sale(_))))
-        });
-        ensure!(sold, "the order of the step to {step} s did not end in a sale");
+        ensure!(bed.is_sold(&open), "the order of the step to {step} s did not end in a sale");
     }
     set(0)?;
     let data = bed.plan.data_directory();
     bed.settle(&data).await?;
-    let differences = bed.differences(&data)?;
+    let mut differences = bed.differences(&data)?;
+    // While the clocks differ by more than a minute the station must refuse what the platform sends, and gets it again.
+    differences.retain(|text| !(text.contains("fuel.ack.v1") && (text.contains("from_the_future") || text.contains("too_old"))));
     life.terminate().await?;
     if !differences.is_empty() {
         return Ok(Verdict::Broke(differences));
