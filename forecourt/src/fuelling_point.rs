@@ -268,7 +268,12 @@ impl FuellingPoint {
 
     /// Orders that stand here, the one in use first.
     pub fn orders(&self) -> impl Iterator<Item = &Order> {
-        self.current.as_ref().and_then(|current| current.order.as_ref()).into_iter().chain(&self.queue).chain(&self.shelved)
+        self.current
+            .as_ref()
+            .and_then(|current| current.order.as_ref())
+            .into_iter()
+            .chain(&self.queue)
+            .chain(&self.shelved)
     }
 
     /// The last sale of a nozzle since the start of this run.

@@ -90,7 +90,15 @@ impl Site {
         let nozzles: Vec<NozzleId> = place.keys().copied().collect();
         turn.changed(&nozzles);
         turn.finish();
-        Self { desk, points, watches: BTreeMap::new(), moving: BTreeMap::new(), station_held: false, store_failing: false, disk_full: false }
+        Self {
+            desk,
+            points,
+            watches: BTreeMap::new(),
+            moving: BTreeMap::new(),
+            station_held: false,
+            store_failing: false,
+            disk_full: false,
+        }
     }
 
     // ---- views -------------------------------------------------------------------------------------------------------------

@@ -2,10 +2,10 @@
 
 use hil_sim::broker::Broker;
 use hil_sim::rig::daemon;
+use hil_sim::rigs::Verdict;
 use hil_sim::rigs::bed::{Bed, Course, Setup};
 use hil_sim::rigs::kill;
 use hil_sim::rigs::trace::Life;
-use hil_sim::rigs::Verdict;
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};

@@ -225,7 +225,8 @@ impl Link {
     fn carry_out(&mut self, id: &CommandId, now: Now) {
         let Some(open) = self.commands.open.get(id) else { return };
         if self.commands.not_before.is_some_and(|at| open.opened.is_order_before(at)) {
-            let detail = "the station has lost what it knew of orders sent before: check this one there and send it anew";
+            let detail =
+                "the station has lost what it knew of orders sent before: check this one there and send it anew";
             let refused = open.opened.answer(Answer::TooOld, detail);
             return self.keep(id.clone(), refused, now.utc);
         }

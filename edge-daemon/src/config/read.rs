@@ -4,8 +4,8 @@ use crate::config::check::{self, Local, Seen};
 use crate::config::problem::Problem;
 use crate::config::walk::{Field, Found, Place, Report, Section};
 use crate::config::{
-    Ack, Broker, Cloud, Config, Decimals, DiskLimits, Dispenser, Files, GradeEntry, Limits, Line, Log, LogFormat, LogLevel,
-    NozzleEntry, Observe, Parity, Port, Protocol, Recipe, SiteTimers, Station, Tls, TraceRing,
+    Ack, Broker, Cloud, Config, Decimals, DiskLimits, Dispenser, Files, GradeEntry, Limits, Line, Log, LogFormat,
+    LogLevel, NozzleEntry, Observe, Parity, Port, Protocol, Recipe, SiteTimers, Station, Tls, TraceRing,
 };
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, PriceSetId, StationId};

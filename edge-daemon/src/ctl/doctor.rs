@@ -59,12 +59,22 @@ pub(super) fn run(
 fn print(found: &Examination, space: Option<Space>, out: &mut dyn Write) -> Result<(), Failure> {
     let mut line = |name: &str, value: String| writeln!(out, "{name:<16}  {value}");
     line("store", found.path.display().to_string())?;
-    line("in use", match found.used {
-        Use::Running => "yes, edge-daemon has it open".into(),
-        Use::Closed => "no, it was closed in order".into(),
-        Use::NotClosed => "no, and the last run did not close it (killed, or a power cut)".into(),
-    })?;
-    line("size", format!("{} KiB, log {}", found.bytes / 1024, found.log_bytes.map_or("none".into(), |bytes| format!("{} KiB", bytes / 1024))))?;
+    line(
+        "in use",
+        match found.used {
+            Use::Running => "yes, edge-daemon has it open".into(),
+            Use::Closed => "no, it was closed in order".into(),
+            Use::NotClosed => "no, and the last run did not close it (killed, or a power cut)".into(),
+        },
+    )?;
+    line(
+        "size",
+        format!(
+            "{} KiB, log {}",
+            found.bytes / 1024,
+            found.log_bytes.map_or("none".into(), |bytes| format!("{} KiB", bytes / 1024))
+        ),
+    )?;
     line("reserve", if found.has_ballast { "8 MiB, whole".into() } else { "none".into() })?;
     if let Some(space) = space {
         line("disk", format!("{} MB free, {} % used", space.free_mb(), space.used_percent()))?;
@@ -74,7 +84,9 @@ fn print(found: &Examination, space: Option<Space>, out: &mut dyn Write) -> Resu
         line("records", format!("{}, the last is {:012}", contents.records, contents.last_sequence))?;
         let gaps: Vec<String> = contents.gaps.iter().map(|(first, last)| format!("{first} to {last}")).collect();
         line("gaps", if gaps.is_empty() { "none".into() } else { gaps.join(", ") })?;
-        let oldest = contents.oldest_pending_ms.map_or(String::new(), |ms| format!(", the oldest of {}", UtcTime::from_unix_ms(ms)));
+        let oldest = contents
+            .oldest_pending_ms
+            .map_or(String::new(), |ms| format!(", the oldest of {}", UtcTime::from_unix_ms(ms)));
         line("outbox", format!("{} pending, {} set aside{oldest}", contents.pending, contents.set_aside))?;
         let orders: Vec<String> = contents.open_orders.iter().map(|order| show::cell(&json!(order))).collect();
         line("open orders", if orders.is_empty() { "none".into() } else { orders.join(", ") })?;
@@ -102,10 +114,13 @@ fn judge(found: &Examination, space: Option<Space>, limits: DiskLimits) -> (Stri
         say(Severity::Look, format!("not all could be looked at: {why}"));
     }
     if let Some(level) = space.and_then(|space| Guard::new(limits).look(space)).map(|(_, level)| level) {
-        say(Severity::Look, match level {
-            Level::Full => "the disk is full: no order is taken until there is space".into(),
-            _ => "the disk fills up: free space or get a larger one".to_owned(),
-        });
+        say(
+            Severity::Look,
+            match level {
+                Level::Full => "the disk is full: no order is taken until there is space".into(),
+                _ => "the disk fills up: free space or get a larger one".to_owned(),
+            },
+        );
     }
     if !found.has_ballast {
         say(Severity::Look, "the reserve for sales in progress is gone; it comes back once there is space".into());
@@ -115,11 +130,17 @@ fn judge(found: &Examination, space: Option<Space>, limits: DiskLimits) -> (Stri
             say(Severity::Look, "the platform refused records: edgectl outbox lists them with its reasons".into());
         }
         if !contents.gaps.is_empty() {
-            say(Severity::Look, "the chain has gaps from an earlier rescue: settle with the platform what it holds of them".into());
+            say(
+                Severity::Look,
+                "the chain has gaps from an earlier rescue: settle with the platform what it holds of them".into(),
+            );
         }
     }
     if !found.set_aside.is_empty() {
-        say(Severity::Look, "a damaged store was set aside: keep it until the books are settled, then delete it".into());
+        say(
+            Severity::Look,
+            "a damaged store was set aside: keep it until the books are settled, then delete it".into(),
+        );
     }
     if found.rescue_pending {
         say(Severity::Damaged, "a rescue was interrupted: start edge-daemon, it goes on".into());
@@ -138,7 +159,9 @@ fn judge(found: &Examination, space: Option<Space>, limits: DiskLimits) -> (Stri
     if found.used == Use::Running {
         say(Severity::Damaged, "restart edge-daemon when no nozzle is in use: systemctl restart edge-daemon".into());
     }
-    let mut plan = "set the store aside whole, begin a new one, send every unacknowledged record that proves itself as it is".to_owned();
+    let mut plan =
+        "set the store aside whole, begin a new one, send every unacknowledged record that proves itself as it is"
+            .to_owned();
     if found.troubles.iter().any(crate::store::Trouble::is_deep) {
         plan.push_str(
             ", leave 1,000 sequences out, put every open order into review (none is released again), and refuse orders sent before",

@@ -111,12 +111,7 @@ fn seed() -> anyhow::Result<[u8; 32]> {
     Ok(seed)
 }
 
-fn facts(
-    layout: &forecourt::layout::Layout,
-    ledger: &store::Reader,
-    boot: uuid::Uuid,
-    clock: &Clock,
-) -> Facts {
+fn facts(layout: &forecourt::layout::Layout, ledger: &store::Reader, boot: uuid::Uuid, clock: &Clock) -> Facts {
     let mut last_sales = BTreeMap::new();
     for nozzle in layout.nozzles.keys() {
         // Only shown: a station whose old sales cannot be read still fuels.

@@ -5,9 +5,9 @@ use super::disk::{Guard, Level, Space};
 use super::heart::Beat;
 use super::observe;
 use super::views::{self, Facts};
+use crate::store::thread::{Answer, Handle};
 use crate::store::{FILE_NAME, Reader, Store, StoreFault};
 use crate::trace::Recorder;
-use crate::store::thread::{Answer, Handle};
 use cloud_sync::mqtt::Told;
 use cloud_sync::wire::state::{LiveReading, OrderStep, OutboxView};
 use forecourt::command::Command;
@@ -337,7 +337,9 @@ impl SiteTask {
         if let Some((state, since)) = turned(&mut self.full_since, level >= Level::Full, now.utc) {
             self.site.handle_disk_full(state == AlarmState::Raised, now);
             let text = match state {
-                AlarmState::Raised => format!("no new orders, as the disk of the store is full ({figures}): free space"),
+                AlarmState::Raised => {
+                    format!("no new orders, as the disk of the store is full ({figures}): free space")
+                }
                 AlarmState::Cleared => format!("orders are taken again, the disk has room ({figures})"),
             };
             self.site.handle_alarm("disk_full", "store", state, since, text, now);

@@ -116,7 +116,8 @@ pub(super) fn files(database: &Path, said: LastWord) -> Vec<Trouble> {
     }
     let log = log_of(database);
     let log_bytes = std::fs::metadata(&log).map(|data| data.len()).ok();
-    if log_bytes.is_none() && said == LastWord::Running {
+    // While the store is open its log is never empty: the first commit of each run is written before the lock file says so.
+    if log_bytes.unwrap_or(0) == 0 && said == LastWord::Running {
         troubles.push(Trouble::LogMissing { path: log.clone() });
     }
     match wal::inspect(&log) {
@@ -203,9 +204,9 @@ pub(super) fn content(connection: &Connection, path: &Path) -> Result<Option<Tro
 pub(super) fn whole(connection: &Connection, path: &Path) -> Result<Vec<Trouble>, StoreFault> {
     let mut troubles: Vec<Trouble> = structure(connection, path)?.into_iter().collect();
     match chain::verify(connection, path) {
-        Ok(report) => troubles.extend(
-            report.broken.map(|(sequence, why)| Trouble::Record { sequence, why: why.to_string() }),
-        ),
+        Ok(report) => {
+            troubles.extend(report.broken.map(|(sequence, why)| Trouble::Record { sequence, why: why.to_string() }))
+        }
         Err(StoreFault::Damaged { what, why }) => troubles.push(Trouble::Unreadable(format!("{what}: {why}"))),
         Err(fault) => return Err(fault),
     }

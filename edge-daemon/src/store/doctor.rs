@@ -113,7 +113,8 @@ pub fn examine(directory: &Path, deep: bool) -> Examination {
 
 fn read(path: &Path, deep: bool, found: &mut Examination) -> Result<(), StoreFault> {
     const WHAT: &str = "look into the store";
-    let reader = Reader::open(path)?;
+    let at_rest = found.used != Use::Running && found.log_bytes.is_none();
+    let reader = if at_rest { Reader::open_at_rest(path)? } else { Reader::open(path)? };
     let connection = &reader.connection;
     if deep {
         found.troubles.extend(check::whole(connection, path)?);
@@ -121,14 +122,17 @@ fn read(path: &Path, deep: bool, found: &mut Examination) -> Result<(), StoreFau
     if found.troubles.is_empty() {
         found.troubles.extend(check::content(connection, path)?);
     }
-    let number = |sql: &str| one(connection, path, WHAT, sql, [], |row| row.get::<_, u64>(0)).map(Option::unwrap_or_default);
+    let number =
+        |sql: &str| one(connection, path, WHAT, sql, [], |row| row.get::<_, u64>(0)).map(Option::unwrap_or_default);
     let memory = reader.memory()?;
     let (pending, set_aside) = reader.outbox_counts()?;
     let fault = |error: rusqlite::Error| StoreFault::from_sqlite(WHAT, path, &error);
-    let gaps = crate::store::reader::all(connection, path, WHAT, "SELECT first, last FROM gap ORDER BY first", [], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })?;
-    let oldest = "SELECT e.time_ms FROM outbox o JOIN event e USING (sequence) WHERE o.sequence > 0 ORDER BY o.sequence LIMIT 1";
+    let gaps =
+        crate::store::reader::all(connection, path, WHAT, "SELECT first, last FROM gap ORDER BY first", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let oldest =
+        "SELECT e.time_ms FROM outbox o JOIN event e USING (sequence) WHERE o.sequence > 0 ORDER BY o.sequence LIMIT 1";
     found.contents = Some(Contents {
         schema: migrate::version(connection).map_err(fault)?,
         records: number("SELECT count(*) FROM event")?,
@@ -137,7 +141,11 @@ fn read(path: &Path, deep: bool, found: &mut Examination) -> Result<(), StoreFau
         pending,
         set_aside,
         oldest_pending_ms: one(connection, path, WHAT, oldest, [], |row| row.get(0))?,
-        open_orders: memory.orders.iter().map(|order| format!("{} ({})", order.request.order_id, order.phase.word())).collect(),
+        open_orders: memory
+            .orders
+            .iter()
+            .map(|order| format!("{} ({})", order.request.order_id, order.phase.word()))
+            .collect(),
         open_releases: u64::try_from(memory.releases.len()).unwrap_or(u64::MAX),
     });
     Ok(())

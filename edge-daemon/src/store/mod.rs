@@ -133,6 +133,8 @@ impl Store {
         if found != station.as_str() {
             return Err(StoreFault::WrongStation { path: path.into(), found, expected: station.to_string() });
         }
+        // Something is in the log from now on, so that its loss can be noticed.
+        connection.execute("UPDATE station SET station_id = station_id", []).map_err(fault)?;
         ballast::take_in(path);
         let clock = wall_clock;
         Ok(Self {

@@ -210,7 +210,11 @@ impl Bed {
             self.act(open);
             if begun.elapsed() > STUCK {
                 let view = self.pumps.view(open.nozzle);
-                anyhow::bail!("order {} has no end after {STUCK:?}; the pump shows {view:?}; {}", open.order, self.log.display());
+                anyhow::bail!(
+                    "order {} has no end after {STUCK:?}; the pump shows {view:?}; {}",
+                    open.order,
+                    self.log.display()
+                );
             }
             tokio::time::sleep(GLANCE).await;
         }
@@ -237,7 +241,8 @@ impl Bed {
     /// Whether its end is a sale.
     #[must_use]
     pub fn is_sold(&self, open: &Open) -> bool {
-        self.platform.look(|desk| desk.account(&open.order).is_some_and(|account| matches!(account.end, Some(End::Sale(_)))))
+        self.platform
+            .look(|desk| desk.account(&open.order).is_some_and(|account| matches!(account.end, Some(End::Sale(_)))))
     }
 
     /// Sales that the platform knows.
@@ -257,7 +262,9 @@ impl Bed {
         let Some(view) = self.pumps.view(open.nozzle) else { return };
         match (view.condition, view.nozzle_out) {
             (Condition::Finished, Some(_)) => self.pumps.hang_up(open.nozzle),
-            (Condition::Idle, None) if self.is_answered(open) && !self.has_fuelled(open) => self.pumps.lift(open.nozzle),
+            (Condition::Idle, None) if self.is_answered(open) && !self.has_fuelled(open) => {
+                self.pumps.lift(open.nozzle)
+            }
             _ => {}
         }
         if open.asked.elapsed() > AGAIN && !self.is_answered(open) {
@@ -322,7 +329,9 @@ impl Bed {
             let id = OrderId::new(order.order_id.clone())?;
             let here = books.end_of(&id)?;
             let there = order.end.clone().unwrap_or_default();
-            if here.as_deref().map(|end| end.starts_with("sale")) != Some(there.starts_with("sale") || order.volume_ml.is_positive()) {
+            if here.as_deref().map(|end| end.starts_with("sale"))
+                != Some(there.starts_with("sale") || order.volume_ml.is_positive())
+            {
                 found.push(format!("order {id}: {here:?} in the store, {there:?} at the platform"));
             }
         }

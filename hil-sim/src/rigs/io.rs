@@ -80,7 +80,10 @@ pub async fn run(args: &Args, program: Option<&Path>, directory: &Path) -> anyho
         let mut healthy = bed.live(None)?;
         let driven = bed.drive(&mut open, &mut healthy).await?;
         if driven == Course::Died || bed.sell(&mut healthy).await? == Course::Died {
-            return Ok(Verdict::Broke(vec![format!("after {what} at {calls} {} the daemon does not live", injection.at)]));
+            return Ok(Verdict::Broke(vec![format!(
+                "after {what} at {calls} {} the daemon does not live",
+                injection.at
+            )]));
         }
         healthy.kill().await;
     }

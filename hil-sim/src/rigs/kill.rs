@@ -9,8 +9,13 @@ use std::time::{Duration, Instant};
 
 /// Calls whose effect outlives the process, in kinds that are counted apart: strace counts those of each thread, and the store's
 /// thread must not be outrun by the line's.
-const KINDS: [&str; 5] =
-    ["pwrite64", "fsync,fdatasync", "sendto,writev,sendmsg", "write", "ftruncate,unlink,rename,unlinkat,renameat,renameat2"];
+const KINDS: [&str; 5] = [
+    "pwrite64",
+    "fsync,fdatasync",
+    "sendto,writev,sendmsg",
+    "write",
+    "ftruncate,unlink,rename,unlinkat,renameat,renameat2",
+];
 /// A life longer than this has had its calls: it is killed at once, and the count begins anew.
 const LIFE: Duration = Duration::from_millis(2_500);
 

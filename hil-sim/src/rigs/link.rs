@@ -42,7 +42,8 @@ pub async fn broker(args: &BrokerArgs, program: Option<&Path>, directory: &Path)
     }
     let mut bed = Bed::new(directory, program, Broker::mosquitto(directory)?, &Setup::default()).await?;
     let data = bed.plan.data_directory();
-    let totalisers: Vec<Volume> = bed.plan.nozzles().into_iter().filter_map(|nozzle| bed.pumps.totaliser(nozzle)).collect();
+    let totalisers: Vec<Volume> =
+        bed.plan.nozzles().into_iter().filter_map(|nozzle| bed.pumps.totaliser(nozzle)).collect();
     Filler::open(&data, &bed.plan.station, &totalisers)?.fill(args.sales, 0)?;
     let mut life = bed.live(None)?;
     let begun = Instant::now();
@@ -205,12 +206,14 @@ const STEPS: [i64; 6] = [3_600, -3_600, 315_360_000, -157_680_000, -1_795_000_00
 /// # Errors
 /// What could not be started.
 pub async fn clock(program: Option<&Path>, directory: &Path) -> anyhow::Result<Verdict> {
-    let library = ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"];
+    let library =
+        ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"];
     let Some(library) = library.iter().find(|path| Path::new(path).exists()) else {
         return Ok(Verdict::Skipped("faketime is not installed: apt-get install faketime".into()));
     };
     ensure!(trace::find("env").is_some(), "env is on every system");
-    let mut bed = Bed::new(directory, program, Broker::embedded()?, &Setup { flow_litres: 4, ..Setup::default() }).await?;
+    let mut bed =
+        Bed::new(directory, program, Broker::embedded()?, &Setup { flow_litres: 4, ..Setup::default() }).await?;
     let told = directory.join("time");
     let set = |seconds: i64| std::fs::write(&told, format!("{seconds:+}\n"));
     set(0)?;
@@ -242,7 +245,9 @@ pub async fn clock(program: Option<&Path>, directory: &Path) -> anyhow::Result<V
     bed.settle(&data).await?;
     let mut differences = bed.differences(&data)?;
     // While the clocks differ by more than a minute the station must refuse what the platform sends, and gets it again.
-    differences.retain(|text| !(text.contains("fuel.ack.v1") && (text.contains("from_the_future") || text.contains("too_old"))));
+    differences.retain(|text| {
+        !(text.contains("fuel.ack.v1") && (text.contains("from_the_future") || text.contains("too_old")))
+    });
     life.terminate().await?;
     if !differences.is_empty() {
         return Ok(Verdict::Broke(differences));

@@ -46,7 +46,8 @@ pub async fn run(args: &Args, program: Option<&Path>, directory: &Path) -> anyho
     };
     let bed = Bed::new(directory, program, broker, &Setup { through, ..Setup::default() }).await?;
     let data = bed.plan.data_directory();
-    let totalisers: Vec<Volume> = bed.plan.nozzles().into_iter().filter_map(|nozzle| bed.pumps.totaliser(nozzle)).collect();
+    let totalisers: Vec<Volume> =
+        bed.plan.nozzles().into_iter().filter_map(|nozzle| bed.pumps.totaliser(nozzle)).collect();
     let mut filler = Filler::open(&data, &bed.plan.station, &totalisers)?;
     let empty = filler.time(MEASURED, args.sales - MEASURED)?;
     filler.fill(args.sales - 2 * MEASURED, MEASURED)?;
@@ -55,7 +56,9 @@ pub async fn run(args: &Args, program: Option<&Path>, directory: &Path) -> anyho
     let bytes = std::fs::metadata(data.join(FILE))?.len();
     let mut commits = Table::new(["unsent sales", "commit p50 us", "p99 us"]);
     for (rows, times) in [(0, &empty), (args.sales, &full)] {
-        let at = |percent: usize| times.get((times.len() * percent / 100).min(times.len() - 1)).map_or(0, Duration::as_micros);
+        let at = |percent: usize| {
+            times.get((times.len() * percent / 100).min(times.len() - 1)).map_or(0, Duration::as_micros)
+        };
         commits.row([rows.to_string(), at(50).to_string(), at(99).to_string()]);
     }
     println!("{commits}\nthe store is {} KiB, {} bytes a sale", bytes / 1024, bytes / args.sales);

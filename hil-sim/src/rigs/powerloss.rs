@@ -160,8 +160,12 @@ pub async fn run(args: &Args, directory: &Path) -> anyhow::Result<Verdict> {
         (Mode::WalFull, false) => {
             Ok(Verdict::Broke([vec![figures], outcome.lost.into_iter().take(10).collect()].concat()))
         }
-        (Mode::DeleteFull, false) => Ok(Verdict::Held(format!("the control loses commits, so the rig sees losses: {figures}"))),
-        (Mode::DeleteFull, true) => Ok(Verdict::Broke(vec![format!("the control lost nothing, so the rig sees nothing: {figures}")])),
+        (Mode::DeleteFull, false) => {
+            Ok(Verdict::Held(format!("the control loses commits, so the rig sees losses: {figures}")))
+        }
+        (Mode::DeleteFull, true) => {
+            Ok(Verdict::Broke(vec![format!("the control lost nothing, so the rig sees nothing: {figures}")]))
+        }
     }
 }
 
@@ -228,7 +232,8 @@ impl Writer {
                 let connection = rusqlite::Connection::open(&path)?;
                 connection.pragma_update(None, "journal_mode", "DELETE")?;
                 connection.pragma_update(None, "synchronous", "FULL")?;
-                connection.execute_batch("CREATE TABLE event (sequence INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT")?;
+                connection
+                    .execute_batch("CREATE TABLE event (sequence INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT")?;
                 Ok(Self::Control(connection))
             }
         }

@@ -56,7 +56,12 @@ impl Life {
             if let Some(on) = on {
                 words.extend(["-P".into(), on.display().to_string()]);
             }
-            words.extend(["-e".into(), format!("trace={calls}"), "-e".into(), format!("inject={calls}:{what}:when={at}{more}")]);
+            words.extend([
+                "-e".into(),
+                format!("trace={calls}"),
+                "-e".into(),
+                format!("inject={calls}:{what}:when={at}{more}"),
+            ]);
         }
         words.push(program.display().to_string());
         let (first, rest) = words.split_first().ok_or_else(|| std::io::Error::other("nothing to run"))?;

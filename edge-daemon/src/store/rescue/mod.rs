@@ -188,7 +188,10 @@ fn link_up(new: &Connection, found: &salvage::Found, uncertain: bool, now: UtcTi
             match &last {
                 None => {
                     let before = sequence.saturating_sub(1);
-                    new.execute("UPDATE station SET pruned_sequence = ?1, pruned_hash = ?2", params![before, previous])?;
+                    new.execute(
+                        "UPDATE station SET pruned_sequence = ?1, pruned_hash = ?2",
+                        params![before, previous],
+                    )?;
                 }
                 Some(last) => {
                     gap.execute(params![last.sequence + 1, sequence - 1, previous, now.unix_ms()])?;

@@ -47,43 +47,21 @@ fn sound_release(row: &[Value]) -> bool {
 const TABLES: [Table; 7] = [
     Table {
         name: "orders",
-        columns: &[
-            "order_id", "nozzle", "phase", "place", "received_ms", "content_hash", "ended", "ended_ms", "body",
-        ],
+        columns: &["order_id", "nozzle", "phase", "place", "received_ms", "content_hash", "ended", "ended_ms", "body"],
         key: "order_id",
         sound: sound_order,
     },
-    Table {
-        name: "release",
-        columns: &["release", "order_id", "body"],
-        key: "release",
-        sound: sound_release,
-    },
-    Table {
-        name: "reply",
-        columns: &["command_id", "giver", "at_ms", "body"],
-        key: "command_id",
-        sound: sound_reply,
-    },
+    Table { name: "release", columns: &["release", "order_id", "body"], key: "release", sound: sound_release },
+    Table { name: "reply", columns: &["command_id", "giver", "at_ms", "body"], key: "command_id", sound: sound_reply },
     Table { name: "last_number", columns: &["name", "value"], key: "name", sound: any },
-    Table {
-        name: "totaliser",
-        columns: &["nozzle", "volume_ml", "at_ms"],
-        key: "nozzle",
-        sound: any,
-    },
+    Table { name: "totaliser", columns: &["nozzle", "volume_ml", "at_ms"], key: "nozzle", sound: any },
     Table {
         name: "hold",
         columns: &["nozzle", "hold"],
         key: "nozzle, hold",
         sound: |row| json::<Hold>(&quoted(&row[1])),
     },
-    Table {
-        name: "old_audit",
-        columns: &["sequence", "time_ms", "body"],
-        key: "sequence",
-        sound: any,
-    },
+    Table { name: "old_audit", columns: &["sequence", "time_ms", "body"], key: "sequence", sound: any },
 ];
 
 fn quoted(value: &Value) -> Value {
@@ -112,10 +90,11 @@ pub(super) fn salvage(old: &Connection, new: &Connection, files: &[PathBuf], dee
         found.whole &= copy(old, new, table)?;
     }
     let mut pending: BTreeMap<u64, [Value; 4]> = BTreeMap::new();
-    let outbox_whole = from_both_ends(old, "SELECT sequence, priority, set_aside, refusals, reason FROM outbox", "sequence", |row| {
-        pending.insert(row.get(0)?, [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?]);
-        Ok(true)
-    })?;
+    let outbox_whole =
+        from_both_ends(old, "SELECT sequence, priority, set_aside, refusals, reason FROM outbox", "sequence", |row| {
+            pending.insert(row.get(0)?, [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?]);
+            Ok(true)
+        })?;
     found.whole &= outbox_whole;
     found.highest = pending.keys().last().copied().unwrap_or(0);
     // What was acknowledged stays in the store that is set aside, but for what stands among the rest and the last link.
@@ -142,9 +121,8 @@ pub(super) fn salvage(old: &Connection, new: &Connection, files: &[PathBuf], dee
         found.missing.retain(|sequence| !has(new, *sequence));
     }
     let mut known = new.prepare("SELECT sequence, priority FROM event WHERE acked_ms IS NULL ORDER BY sequence")?;
-    let mut place = new.prepare(
-        "INSERT INTO outbox (sequence, priority, set_aside, refusals, reason) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
+    let mut place = new
+        .prepare("INSERT INTO outbox (sequence, priority, set_aside, refusals, reason) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     let mut rows = known.query([])?;
     while let Some(row) = rows.next()? {
         let (sequence, priority): (u64, Value) = (row.get(0)?, row.get(1)?);
@@ -166,7 +144,9 @@ fn from_both_ends(
     let mut sound = true;
     for backwards in ["", " DESC"] {
         let order: Vec<String> = key.split(", ").map(|column| format!("{column}{backwards}")).collect();
-        let Ok(mut statement) = old.prepare(&format!("{select} ORDER BY {}", order.join(", "))) else { return Ok(false) };
+        let Ok(mut statement) = old.prepare(&format!("{select} ORDER BY {}", order.join(", "))) else {
+            return Ok(false);
+        };
         let Ok(mut rows) = statement.query([]) else { return Ok(false) };
         loop {
             match rows.next() {

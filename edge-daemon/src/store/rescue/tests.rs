@@ -81,7 +81,11 @@ fn sold(number: u128) -> Vec<Write> {
     vec![
         Write::Order(Box::new(order(number, OrderPhase::Ended { end }))),
         Write::Reply { reply: Box::new(reply), at: noon() },
-        Write::Record { id: Uuid::from_u128(number), time: noon(), record: Box::new(Record::Sale(Box::new(sale(number)))) },
+        Write::Record {
+            id: Uuid::from_u128(number),
+            time: noon(),
+            record: Box::new(Record::Sale(Box::new(sale(number)))),
+        },
     ]
 }
 
