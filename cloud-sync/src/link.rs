@@ -273,6 +273,11 @@ impl Link {
         }
     }
 
+    /// Refuses orders that were asked for before this as too old: an earlier store may have served them and cannot be asked any more.
+    pub const fn refuse_orders_before(&mut self, at: UtcTime) {
+        self.commands.not_before = Some(at);
+    }
+
     /// The topic of commands, to subscribe to.
     #[must_use]
     pub fn command_topic(&self) -> String {

@@ -43,6 +43,8 @@ pub enum Timer {
     Expiry(u64),
     /// A review is given up.
     Review,
+    /// The reviews of shelved orders are given up.
+    Shelved,
 }
 
 /// How far the release at hand has come.
@@ -120,6 +122,8 @@ pub struct FuellingPoint {
     lifted: Option<NozzleId>,
     lost_at: Option<UtcTime>,
     queue: Vec<Order>,
+    /// Orders in review of which no release is known: whether they were served must be found out elsewhere.
+    shelved: Vec<Order>,
     lift_due: Option<Instant>,
     current: Option<Current>,
     known: BTreeMap<NozzleId, KnownTotaliser>,
@@ -148,6 +152,7 @@ impl FuellingPoint {
             lifted: None,
             lost_at: None,
             queue: Vec::new(),
+            shelved: Vec::new(),
             lift_due: None,
             current: None,
             known: BTreeMap::new(),
@@ -188,6 +193,13 @@ impl FuellingPoint {
     /// An order that was never released: it stands in the queue again, to be armed once the dispenser is read.
     pub(crate) fn recall_order(&mut self, order: Order, turn: &mut Turn<'_>) {
         self.enqueue(Order { phase: OrderPhase::Queued, ..order }, turn);
+    }
+
+    /// An order that may have been served without our knowing it. It keeps no nozzle from selling and is never released; a person
+    /// settles it, or its time runs out.
+    pub(crate) fn recall_review(&mut self, order: Order, turn: &Turn<'_>) {
+        self.timers.set(Timer::Shelved, turn.now.mono + turn.layout().timers.review);
+        self.shelved.push(order);
     }
 
     // ---- views -------------------------------------------------------------------------------------------------------------
@@ -257,7 +269,12 @@ impl FuellingPoint {
 
     /// Orders that stand here, the one in use first.
     pub fn orders(&self) -> impl Iterator<Item = &Order> {
-        self.current.as_ref().and_then(|current| current.order.as_ref()).into_iter().chain(&self.queue)
+        self.current
+            .as_ref()
+            .and_then(|current| current.order.as_ref())
+            .into_iter()
+            .chain(&self.queue)
+            .chain(&self.shelved)
     }
 
     /// The last sale of a nozzle since the start of this run.
@@ -279,10 +296,10 @@ impl FuellingPoint {
         self.known.get(&nozzle).copied()
     }
 
-    /// How many orders stand here.
+    /// How many orders stand here for the dispenser.
     #[must_use]
     pub fn order_count(&self) -> usize {
-        self.orders().count()
+        self.orders().count() - self.shelved.len()
     }
 
     /// The earliest deadline.
@@ -485,6 +502,9 @@ impl FuellingPoint {
             self.arm_next(turn);
             turn.changed(&self.nozzles);
             return Ok(());
+        }
+        if self.shelved.iter().any(|order| order.request.order_id == *id) {
+            return Err(TooLate("review"));
         }
         match &mut self.current {
             // A dispenser that is released before the lift: disarm it, and see it disarmed, first.
@@ -811,6 +831,11 @@ impl FuellingPoint {
                 }
                 Timer::Expiry(place) => self.on_expiry(place, turn),
                 Timer::Review => self.give_up_review(turn),
+                Timer::Shelved => {
+                    for order in core::mem::take(&mut self.shelved) {
+                        turn.release_order(order, ReleaseReason::Fault);
+                    }
+                }
             }
         }
     }

@@ -252,4 +252,15 @@ impl Record {
             Self::Audit(_) => 3,
         }
     }
+
+    /// The same for a record of which only the CloudEvent type is known; the least for a type that is not.
+    #[must_use]
+    pub fn priority_of(kind: &str) -> u8 {
+        match kind {
+            "fuel.sale.v1" | "fuel.order.released.v1" | "fuel.order.review.v1" => 0,
+            "fuel.alarm.v1" | "fuel.unaccounted.v1" => 1,
+            "fuel.price.applied.v1" | "fuel.report.v1" => 2,
+            _ => 3,
+        }
+    }
 }

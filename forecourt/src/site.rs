@@ -13,8 +13,8 @@ use crate::layout::Layout;
 use crate::ledger::{Ledger, Memory, Ticket, Write};
 use crate::order::{Order, OrderPhase, OrderRequest, ReleaseReason};
 use crate::pump::FromPump;
-use crate::record::{Audit, Finish, Record};
-use crate::time::{Instant, Now};
+use crate::record::{AlarmState, Audit, Finish, Record};
+use crate::time::{Instant, Now, UtcTime};
 use core::time::Duration;
 use std::collections::BTreeMap;
 
@@ -42,6 +42,10 @@ pub struct Site {
     watches: BTreeMap<NozzleId, Watch>,
     moving: BTreeMap<OrderId, Moving>,
     station_held: bool,
+    /// Commits fail.
+    store_failing: bool,
+    /// There is no room for many more.
+    disk_full: bool,
 }
 
 impl Site {
@@ -77,6 +81,8 @@ impl Site {
         waiting.sort_by_key(|order| order.place);
         for order in waiting {
             match at(&order.request.nozzle).and_then(|fp| points.get_mut(&fp)) {
+                // Its release is not known any more: it must never be released again.
+                Some(point) if order.phase == OrderPhase::Review => point.recall_review(order, &turn),
                 Some(point) => point.recall_order(order, &mut turn),
                 None => orphan(Some(order), None, &mut turn),
             }
@@ -84,7 +90,15 @@ impl Site {
         let nozzles: Vec<NozzleId> = place.keys().copied().collect();
         turn.changed(&nozzles);
         turn.finish();
-        Self { desk, points, watches: BTreeMap::new(), moving: BTreeMap::new(), station_held: false }
+        Self {
+            desk,
+            points,
+            watches: BTreeMap::new(),
+            moving: BTreeMap::new(),
+            station_held: false,
+            store_failing: false,
+            disk_full: false,
+        }
     }
 
     // ---- views -------------------------------------------------------------------------------------------------------------
@@ -161,10 +175,22 @@ impl Site {
     /// Commits fail, or succeed again. While they fail nothing new is released; what flows is followed and booked later.
     pub fn handle_store_failing(&mut self, failing: bool, now: Now) {
         self.desk.store_failing = failing;
+        self.store_failing = failing;
+        self.hold_for_store(now);
+    }
+
+    /// There is hardly room for more commits, or there is again. Meanwhile no order is taken; what flows is followed and booked.
+    pub fn handle_disk_full(&mut self, full: bool, now: Now) {
+        self.disk_full = full;
+        self.hold_for_store(now);
+    }
+
+    fn hold_for_store(&mut self, now: Now) {
+        let held = self.store_failing || self.disk_full;
         for point in self.points.values_mut() {
             let mut turn = self.desk.turn(now);
             for nozzle in point.nozzles().to_vec() {
-                if failing {
+                if held {
                     point.hold(nozzle, Hold::StoreFull, &mut turn);
                 } else {
                     point.unhold(nozzle, Hold::StoreFull, &mut turn);
@@ -172,6 +198,14 @@ impl Site {
             }
             turn.finish();
         }
+    }
+
+    /// Something that no fuelling point knows of begins or ends, such as a full disk: `kind` and `place` name it, `since` is when it
+    /// began.
+    pub fn handle_alarm(&mut self, kind: &str, place: &str, state: AlarmState, since: UtcTime, text: String, now: Now) {
+        let mut turn = self.desk.turn(now);
+        turn.alarm(kind, place.into(), state, since, text);
+        turn.finish();
     }
 
     /// The process is about to end: nothing new is released; a fuelling under way finishes on its preset and is booked by the next run.

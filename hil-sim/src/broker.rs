@@ -55,6 +55,8 @@ pub struct Broker {
     kind: &'static str,
     gate: Option<watch::Sender<Gate>>,
     child: Option<Child>,
+    /// Program and configuration of a child process.
+    started_as: Option<(PathBuf, PathBuf)>,
 }
 
 /// Which broker to run with.
@@ -119,7 +121,7 @@ impl Broker {
             });
         })?;
         greet("embedded", address)?;
-        Ok(Self { address, kind: "embedded", gate: Some(gate), child: None })
+        Ok(Self { address, kind: "embedded", gate: Some(gate), child: None, started_as: None })
     }
 
     /// Starts Mosquitto with `set_tcp_nodelay true` and waits until it answers. It ends when this value is dropped.
@@ -142,16 +144,30 @@ impl Broker {
                 directory.display()
             ),
         )?;
-        let mut command = Command::new(program);
-        command.arg("-c").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // Started as root it would drop to its own user, who cannot write to our directory.
         if let Some(user) = user_name() {
             let text = std::fs::read_to_string(&config)?;
             std::fs::write(&config, format!("{text}user {user}\n"))?;
         }
-        let broker = Self { address, kind: "mosquitto", gate: None, child: Some(command.spawn()?) };
+        let child = Some(spawn_mosquitto(&program, &config)?);
+        let broker = Self { address, kind: "mosquitto", gate: None, child, started_as: Some((program, config)) };
         greet("mosquitto", address)?;
         Ok(broker)
+    }
+
+    /// Kills Mosquitto as a power cut would and starts it again on the same port. Does nothing on the embedded broker.
+    ///
+    /// # Errors
+    /// As [`Broker::mosquitto`].
+    pub fn kill_and_restart(&mut self) -> Result<(), BrokerError> {
+        let Some((program, config)) = &self.started_as else { return Ok(()) };
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            child.wait()?;
+        }
+        self.child = Some(spawn_mosquitto(program, config)?);
+        greet("mosquitto", self.address)
     }
 
     /// Where clients connect.
@@ -209,6 +225,11 @@ impl Drop for Broker {
             let _ = child.wait();
         }
     }
+}
+
+fn spawn_mosquitto(program: &Path, config: &Path) -> io::Result<Child> {
+    let mut command = Command::new(program);
+    command.arg("-c").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
 }
 
 /// Whether Mosquitto can be started here.

@@ -8,5 +8,6 @@ pub mod dispenser;
 pub mod platform;
 pub mod prng;
 pub mod rig;
+pub mod rigs;
 pub mod serve;
 pub mod wire;

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use hil_sim::rig::lone_line;
-use hil_sim::{bench, demo, platform};
+use hil_sim::{bench, demo, platform, rigs};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -22,6 +22,8 @@ enum Task {
     Bench(bench::Args),
     /// The reference platform at a terminal, against any broker.
     Platform(platform::console::Args),
+    /// The real daemon under faults: killed, without disk, broker or port, with many unsent sales.
+    Rig(rigs::Args),
     /// Simulated dispensers alone, on a pty, a TCP port or a serial port.
     Serve(lone_line::Args),
 }
@@ -44,6 +46,7 @@ async fn main() -> ExitCode {
 async fn run(task: Task) -> anyhow::Result<bool> {
     match task {
         Task::Demo(args) => return demo::run(args).await,
+        Task::Rig(args) => return rigs::run(args).await,
         Task::Bench(args) => bench::run(args).await?,
         Task::Platform(args) => platform::console::run(args).await?,
         Task::Serve(args) => lone_line::run(args).await?,

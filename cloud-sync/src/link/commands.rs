@@ -48,6 +48,8 @@ pub(super) struct Commands {
     unreadable_answered: Option<Instant>,
     bad_signature_noticed: Option<Instant>,
     nacks: VecDeque<CommandId>,
+    /// Orders asked for before this are refused.
+    pub(super) not_before: Option<UtcTime>,
 }
 
 impl Commands {
@@ -60,6 +62,7 @@ impl Commands {
             unreadable_answered: None,
             bad_signature_noticed: None,
             nacks: VecDeque::new(),
+            not_before: None,
         }
     }
 
@@ -228,6 +231,12 @@ impl Link {
 
     fn carry_out(&mut self, id: &CommandId, now: Now) {
         let Some(open) = self.commands.open.get(id) else { return };
+        if self.commands.not_before.is_some_and(|at| open.opened.is_order_before(at)) {
+            let detail =
+                "the station has lost what it knew of orders sent before: check this one there and send it anew";
+            let refused = open.opened.answer(Answer::TooOld, detail);
+            return self.keep(id.clone(), refused, now.utc);
+        }
         match open.opened.read(now.utc) {
             Ok(Inbound::Site(command)) => {
                 let command = Command { overloaded: open.overloaded, ..command };

@@ -160,6 +160,43 @@ pub fn verify(bytes: &[u8], prev: &Head) -> Result<Head, ChainFault> {
     }
 }
 
+/// A record that proves itself: its content gives the hash it carries. Where it stands in the chain is what it says of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proven {
+    /// Its place in the chain.
+    pub sequence: u64,
+    /// Its hash.
+    pub hash: String,
+    /// The hash it names as that of the record before it.
+    pub previous: String,
+    /// The event's id.
+    pub id: Uuid,
+    /// The CloudEvent type.
+    pub kind: String,
+    /// The event's time.
+    pub time: UtcTime,
+    /// Its content, contract section 5.
+    pub data: Value,
+}
+
+/// Reads a record that was found without its neighbours.
+///
+/// # Errors
+/// [`ChainFault`] where it is none of ours or was changed.
+pub fn prove(bytes: &[u8]) -> Result<Proven, ChainFault> {
+    let value = strict::parse_up_to(bytes, MAX_RECORD_BYTES).map_err(ChainFault::Unreadable)?;
+    let text = |name: &'static str| value.get(name).and_then(Value::as_str).ok_or(ChainFault::Missing(name));
+    let sequence = read_sequence(text("sequence")?).filter(|sequence| *sequence > 0);
+    let sequence = sequence.ok_or(ChainFault::Missing("sequence"))?;
+    let previous = text("prevhash")?.to_owned();
+    let head = verify(bytes, &Head { sequence: sequence - 1, hash: previous.clone() })?;
+    let id = Uuid::parse_str(text("id")?).map_err(|_| ChainFault::Missing("id"))?;
+    let time = UtcTime::parse(text("time")?).map_err(|_| ChainFault::Missing("time"))?;
+    let kind = text("type")?.to_owned();
+    let data = value.get("data").cloned().ok_or(ChainFault::Missing("data"))?;
+    Ok(Proven { sequence, hash: head.hash, previous, id, kind, time, data })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

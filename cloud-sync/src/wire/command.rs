@@ -200,6 +200,12 @@ impl Opened {
         matches!(self.kind, Kind::Authorise)
     }
 
+    /// Whether it asks for fuel and was sent before a moment.
+    #[must_use]
+    pub fn is_order_before(&self, at: UtcTime) -> bool {
+        self.kind == Kind::Authorise && self.time < at
+    }
+
     /// An answer of the link's own to this command.
     #[must_use]
     pub fn answer(&self, answer: Answer, detail: impl Into<String>) -> LinkReply {

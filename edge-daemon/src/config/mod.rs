@@ -27,6 +27,8 @@ pub struct Config {
     pub timers: SiteTimers,
     /// What an order may ask.
     pub limits: Limits,
+    /// When space runs out.
+    pub disk: DiskLimits,
     /// What is sold.
     pub grades: Vec<GradeEntry>,
     /// The wires and what hangs on them.
@@ -132,6 +134,23 @@ pub struct Limits {
     pub queue: u32,
     /// Minimum measured quantity: a smaller limit is refused.
     pub minimum_volume: Volume,
+}
+
+/// `[disk]`: of the file system that holds the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DiskLimits {
+    /// So full, an alarm is raised.
+    pub warn_percent: u64,
+    /// So full, no order is taken.
+    pub stop_percent: u64,
+    /// With less than this free, in MB, no order is taken.
+    pub stop_free_mb: u64,
+}
+
+impl Default for DiskLimits {
+    fn default() -> Self {
+        Self { warn_percent: 80, stop_percent: 95, stop_free_mb: 200 }
+    }
 }
 
 /// `[[grade]]`

@@ -4,8 +4,8 @@ use crate::config::check::{self, Local, Seen};
 use crate::config::problem::Problem;
 use crate::config::walk::{Field, Found, Place, Report, Section};
 use crate::config::{
-    Ack, Broker, Cloud, Config, Decimals, Dispenser, Files, GradeEntry, Limits, Line, Log, LogFormat, LogLevel,
-    NozzleEntry, Observe, Parity, Port, Protocol, Recipe, SiteTimers, Station, Tls, TraceRing,
+    Ack, Broker, Cloud, Config, Decimals, DiskLimits, Dispenser, Files, GradeEntry, Limits, Line, Log, LogFormat,
+    LogLevel, NozzleEntry, Observe, Parity, Port, Protocol, Recipe, SiteTimers, Station, Tls, TraceRing,
 };
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, PriceSetId, StationId};
@@ -47,6 +47,7 @@ fn config(mut root: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -> 
     let cloud = root.section_if_any("cloud").optional().map(|found| cloud(found.value, report, files));
     let timers = root.section("timers").map(timers);
     let limits = root.section("limits").map(limits);
+    let disk = root.section("disk").map(disk);
 
     let mut seen = Seen::new(report);
     let grades = root.sections("grade").required(report, "at least one [[grade]]");
@@ -83,6 +84,7 @@ fn config(mut root: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -> 
         cloud,
         timers: timers?,
         limits: limits?,
+        disk: disk?,
         grades,
         lines,
         trace: trace?,
@@ -247,6 +249,21 @@ fn limits(mut section: Section<'_, '_>) -> Limits {
         amount: Money::new(section.integer("amount-minor", 1..=99_999_999_999, " minor units").or(500_000)),
         queue: u32::try_from(section.integer("queue", 0..=16, " orders").or(4)).unwrap_or(0),
         minimum_volume: Volume::new(section.integer("minimum-volume-ml", 0..=10_000, " ml").or(2_000)),
+    };
+    section.finish();
+    limits
+}
+
+fn disk(mut section: Section<'_, '_>) -> DiskLimits {
+    let usual = DiskLimits::default();
+    let mut number = |key, range, unit, or: u64| {
+        let default = i64::try_from(or).unwrap_or(i64::MAX);
+        u64::try_from(section.integer(key, range, unit).or(default)).unwrap_or(or)
+    };
+    let limits = DiskLimits {
+        warn_percent: number("warn-percent", 10..=99, " percent", usual.warn_percent),
+        stop_percent: number("stop-percent", 10..=99, " percent", usual.stop_percent),
+        stop_free_mb: number("stop-free-mb", 1..=1_000_000, " MB", usual.stop_free_mb),
     };
     section.finish();
     limits

@@ -1,6 +1,7 @@
 //! `edgectl`: what people and programs ask of a station, without touching it.
 
 mod books;
+mod doctor;
 mod frames;
 mod show;
 mod status;
@@ -84,6 +85,18 @@ enum Command {
     Chain {
         #[command(flatten)]
         place: Place,
+        /// One JSON document instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Explains the state of the store and what the daemon would do with it; exits with 0 if all is well, 1 if a person should
+    /// look, 2 if it is damaged
+    Doctor {
+        #[command(flatten)]
+        place: Place,
+        /// Leave out what reads the whole store
+        #[arg(long)]
+        quick: bool,
         /// One JSON document instead of text
         #[arg(long)]
         json: bool,
@@ -250,6 +263,15 @@ fn run(command: Command, out: &mut dyn Write, bold: bool) -> Result<ExitCode, Fa
         Command::Outbox { place, form } => books::outbox(&place.reader()?, &form, out, bold)?,
         Command::Sale { id, place, json } => books::sale(&place.reader()?, &id, json, out)?,
         Command::Chain { place, json } => books::chain(&place.reader()?, json, out)?,
+        Command::Doctor { place, quick, json } => {
+            let config = place.config()?;
+            let directory = match (&place.data, &config) {
+                (Some(data), _) => data.clone(),
+                (None, Some(config)) => config.station.data_directory.clone(),
+                (None, None) => return Err(Failure::new(exit::USAGE, "name --data or --config".into())),
+            };
+            return Ok(ExitCode::from(doctor::run(&directory, config.as_ref(), quick, json, out)?));
+        }
         Command::Decode { protocol, direction, stream } => {
             let known = Protocol::ALL.into_iter().find(|(word, _)| *word == protocol);
             let Some((_, protocol)) = known else {

@@ -11,8 +11,9 @@
 //! Every channel is bounded; no lock is shared. A missing port, broker or clock is reported and tried again, and stops nothing else.
 
 pub mod clock;
-mod disk;
+pub(crate) mod disk;
 mod heart;
+mod keeping;
 mod observe;
 mod site_task;
 mod views;
@@ -31,6 +32,7 @@ use cloud_sync::wire::jws::KeySet;
 use cloud_sync::wire::state::{LastSale, OutboxView};
 use forecourt::ids::UuidMaker;
 use forecourt::site::Site;
+use forecourt::time::UtcTime;
 use forecourt::units::{Money, Volume};
 use heart::{Beat, Heart};
 use pump_drivers::line::{TraceFrame, Verdict};
@@ -53,6 +55,8 @@ const COMMANDS: usize = 128;
 const WATCHDOG: Duration = Duration::from_secs(2);
 /// How often the outbox is counted.
 const COUNT: Duration = Duration::from_secs(1);
+/// What a rescue of a damaged store may take, in microseconds.
+const RESCUE_US: u32 = 600_000_000;
 /// The cloud link's goodbye at the end.
 const GOODBYE: Duration = Duration::from_secs(4);
 
@@ -69,10 +73,16 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let directory = &config.station.data_directory;
     std::fs::create_dir_all(directory).with_context(|| format!("make the data directory {}", directory.display()))?;
     let path = config.station.database();
-    let store = Store::open(&path, config.station.id.clone(), boot).map_err(store_error)?;
+    // Reading a large store that is damaged may take longer than a start usually does.
+    notify(&[sd_notify::NotifyState::ExtendTimeoutUsec(RESCUE_US)]);
+    let (store, rescued) =
+        Store::open_or_rescue(&path, &config.station.id, boot, &mut ids, clock.now().utc).map_err(store_error)?;
+    if let Some(rescued) = &rescued {
+        error!(?rescued, "the store was damaged: it is set aside, and a new one goes on with what could be proven");
+    }
     let memory = store.memory().map_err(store_error)?;
     let ledger = Store::reader(&path).map_err(store_error)?;
-    let facts = facts(&layout, &ledger, boot, &clock).map_err(store_error)?;
+    let facts = facts(&layout, &ledger, boot, &clock);
     info!(
         station = %config.station.id,
         %boot,
@@ -101,15 +111,11 @@ fn seed() -> anyhow::Result<[u8; 32]> {
     Ok(seed)
 }
 
-fn facts(
-    layout: &forecourt::layout::Layout,
-    ledger: &store::Reader,
-    boot: uuid::Uuid,
-    clock: &Clock,
-) -> Result<Facts, store::StoreFault> {
+fn facts(layout: &forecourt::layout::Layout, ledger: &store::Reader, boot: uuid::Uuid, clock: &Clock) -> Facts {
     let mut last_sales = BTreeMap::new();
     for nozzle in layout.nozzles.keys() {
-        if let Some(sale) = ledger.last_sale(*nozzle)? {
+        // Only shown: a station whose old sales cannot be read still fuels.
+        if let Ok(Some(sale)) = ledger.last_sale(*nozzle) {
             // A sale id of the store is a UUID: the core made it.
             let Ok(sale_id) = sale.sale_id.parse() else { continue };
             let last = LastSale {
@@ -121,15 +127,15 @@ fn facts(
             last_sales.insert(*nozzle, last);
         }
     }
-    let (pending, set_aside) = ledger.outbox_counts()?;
-    Ok(Facts {
+    let (pending, set_aside) = ledger.outbox_counts().unwrap_or_default();
+    Facts {
         boot,
         since: clock.now().utc,
         stopping: false,
         outbox: OutboxView { pending, oldest_at: None, set_aside },
         disk_free_mb: 0,
         last_sales,
-    })
+    }
 }
 
 struct Station<'a> {
@@ -151,14 +157,21 @@ impl Station<'_> {
         let mut heart = Heart::new(self.clock.clone());
         let (stop, shutdown) = watch::channel(false);
         let (answer, answers) = mpsc::unbounded_channel();
+        let not_before = store.orders_not_before().map_err(store_error)?;
         let (store, store_thread) = store::thread::spawn(store, move |answered| {
             // The site task ends only after its last commit was answered.
             let _ended = answer.send(answered);
         })
         .context("start the store's thread")?;
         let ring = &self.config.trace;
-        let (recorder, trace_thread) = trace::start(&ring.directory, ring.segments, ring.segment_bytes)
-            .with_context(|| format!("open the line trace in {}", ring.directory.display()))?;
+        let (recorder, trace_thread) = match trace::start(&ring.directory, ring.segments, ring.segment_bytes) {
+            Ok((recorder, thread)) => (recorder, Some(thread)),
+            Err(why) => {
+                // As on a full disk: the station works without its trace.
+                warn!(directory = %ring.directory.display(), %why, "no line trace; check the directory and its disk");
+                (trace::nowhere(), None)
+            }
+        };
         let (reports, reports_out) = mpsc::channel(LINE_REPORTS);
         let mut lines = Vec::new();
         let mut tasks = Vec::new();
@@ -167,8 +180,9 @@ impl Station<'_> {
             lines.push(end);
             tasks.push(task);
         }
-        drop((reports, recorder));
-        let (told, commands, uplink, cloud) = self.start_cloud(&site, &facts, &store, &mut heart)?;
+        drop(reports);
+        let (damage, mut damaged) = watch::channel(None);
+        let (told, commands, uplink, cloud) = self.start_cloud(&site, &facts, not_before, &store, &mut heart)?;
         let socket = &self.config.observe.socket;
         let listener = observe::bind(socket).with_context(|| format!("open {}", socket.display()))?;
         let (askers, observers) = mpsc::channel(observe::ASKERS);
@@ -186,15 +200,30 @@ impl Station<'_> {
             uplink,
             observers,
             shutdown,
+            damage: damage.clone(),
+            recorder,
         };
         let directory = self.config.station.data_directory.clone();
-        let task = SiteTask::new(site, facts, self.clock.clone(), ledger, ends, beat, directory);
+        let guard = disk::Guard::new(self.config.disk);
+        let task = SiteTask::new(site, facts, self.clock.clone(), ledger, ends, beat, directory, guard);
         let site = tokio::spawn(task.run());
         let store_beat = heart.add("store");
         let watchdog = tokio::spawn(watch_over(heart, store.clone(), store_beat, outbox));
+        let offset = self.config.station.utc_offset_minutes;
+        let keeping = tokio::spawn(keeping::prune_in_quiet_hours(store.clone(), self.clock.clone(), offset));
+        keeping::check_in_background(self.config.station.database(), damage);
         notify(&[sd_notify::NotifyState::Ready]);
         info!("ready");
-        terminated().await?;
+        let found = tokio::select! {
+            ended = terminated() => { ended?; None }
+            Ok(found) = damaged.wait_for(Option::is_some) => found.clone(),
+        };
+        keeping.abort();
+        if let Some(fault) = &found {
+            error!(%fault, "the store is damaged: ending, so that the next start sets it aside and goes on with what can be rescued");
+            // Where this fails, the next start finds the damage by itself or here again.
+            store.try_run(|store| drop(store.mark_damaged()));
+        }
         notify(&[sd_notify::NotifyState::Stopping]);
         // Every receiver is still there: the site task ends after this.
         let _all_ended = stop.send(true);
@@ -215,14 +244,17 @@ impl Station<'_> {
         }
         drop(store);
         // What was asked of the store is done before its thread ends; both threads end when their last handle is dropped.
-        let ended = tokio::task::spawn_blocking(move || (store_thread.join().is_ok(), trace_thread.join().is_ok()));
+        let ended = tokio::task::spawn_blocking(move || {
+            let trace = trace_thread.is_none_or(|thread| thread.join().is_ok());
+            (store_thread.join().is_ok(), trace)
+        });
         match tokio::time::timeout(GOODBYE, ended).await {
             Ok(Ok((true, true))) => info!("stopped"),
             _ => error!("the store or the trace did not end in time"),
         }
         // Gone already where the directory is.
         let _gone = std::fs::remove_file(socket);
-        Ok(())
+        found.map_or(Ok(()), |fault| Err(anyhow::Error::new(fault)))
     }
 
     fn start_line(
@@ -273,6 +305,7 @@ impl Station<'_> {
         &mut self,
         site: &Site,
         facts: &Facts,
+        not_before: UtcTime,
         store: &Handle,
         heart: &mut Heart,
     ) -> anyhow::Result<(
@@ -310,7 +343,7 @@ impl Station<'_> {
         for broker in settings.brokers.iter().filter(|broker| broker.is_exposed()) {
             warn!(%broker, "this broker is reached without encryption (allow-plaintext = true)");
         }
-        let link = Link::new(
+        let mut link = Link::new(
             cloud_sync::link::Settings {
                 station: self.config.station.id.clone(),
                 boot: self.boot,
@@ -329,6 +362,7 @@ impl Station<'_> {
             UuidMaker::new(self.ids.fork()),
             self.clock.mono(),
         );
+        link.refuse_orders_before(not_before);
         let (DaemonEnds { told, commands, asks, answers, notices, mut status }, ends) = mqtt::channels();
         tokio::spawn(serve_asks(asks, answers, store.clone()));
         tokio::spawn(drain(notices));

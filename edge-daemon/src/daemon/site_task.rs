@@ -1,18 +1,22 @@
 //! The one task that owns the core. It never waits for a disk, a wire or the cloud: each has its bounded channel.
 
 use super::clock::Clock;
+use super::disk::{Guard, Level, Space};
 use super::heart::Beat;
 use super::observe;
 use super::views::{self, Facts};
-use crate::store::Reader;
 use crate::store::thread::{Answer, Handle};
+use crate::store::{FILE_NAME, Reader, Store, StoreFault};
+use crate::trace::Recorder;
 use cloud_sync::mqtt::Told;
 use cloud_sync::wire::state::{LiveReading, OrderStep, OutboxView};
 use forecourt::command::Command;
 use forecourt::ids::FuellingPointId;
 use forecourt::ledger::{Ticket, Write};
 use forecourt::pump::{PumpCommand, PumpEvent};
+use forecourt::record::AlarmState;
 use forecourt::site::{Output, Site};
+use forecourt::time::UtcTime;
 use pump_drivers::line::LineStatistics;
 use pump_drivers::port::LineReport;
 use std::collections::{BTreeMap, VecDeque};
@@ -49,6 +53,10 @@ pub struct Ends {
     pub observers: mpsc::Receiver<oneshot::Sender<serde_json::Value>>,
     /// True once the process shall end.
     pub shutdown: watch::Receiver<bool>,
+    /// Told where commits fail because the store is damaged.
+    pub damage: watch::Sender<Option<StoreFault>>,
+    /// Gives way when space is short.
+    pub recorder: Recorder,
 }
 
 /// One line, seen from here.
@@ -79,6 +87,10 @@ pub struct SiteTask {
     under_way: usize,
     beat: Beat,
     data_directory: std::path::PathBuf,
+    guard: Guard,
+    /// When each alarm of the disk was raised.
+    low_since: Option<UtcTime>,
+    full_since: Option<UtcTime>,
 }
 
 impl SiteTask {
@@ -92,15 +104,33 @@ impl SiteTask {
         ends: Ends,
         beat: Beat,
         data_directory: std::path::PathBuf,
+        guard: Guard,
     ) -> Self {
         let points = ends.lines.iter().enumerate();
         let line_of = points.flat_map(|(at, line)| line.points.iter().map(move |fp| (*fp, at))).collect();
         let backlog = VecDeque::new();
-        Self { site, facts, clock, ledger, ends, line_of, backlog, under_way: 0, beat, data_directory }
+        let (low_since, full_since) = (None, None);
+        Self {
+            site,
+            facts,
+            clock,
+            ledger,
+            ends,
+            line_of,
+            backlog,
+            under_way: 0,
+            beat,
+            data_directory,
+            guard,
+            low_since,
+            full_since,
+        }
     }
 
     /// Runs until the shutdown, and then until nothing is left to be stored.
     pub async fn run(mut self) {
+        // Known before the first order is taken.
+        self.watch_disk();
         let mut look = time::interval(LOOK);
         look.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         self.carry_out();
@@ -172,6 +202,9 @@ impl SiteTask {
             }
             Answer::Failing(fault) => {
                 error!(%fault, "sales cannot be stored; nothing new is released until they can");
+                if matches!(fault, StoreFault::Damaged { .. }) {
+                    self.ends.damage.send_replace(Some(fault));
+                }
                 self.site.handle_store_failing(true, now);
             }
             Answer::Recovered => {
@@ -273,9 +306,44 @@ impl SiteTask {
 
     fn look(&mut self) {
         self.beat.tick();
-        self.facts.disk_free_mb = super::disk::free_mb(&self.data_directory);
+        self.watch_disk();
         self.facts.outbox = *self.ends.outbox.borrow();
         self.publish_station();
+    }
+
+    /// Looks at the space that is left, and lets give way what has to.
+    fn watch_disk(&mut self) {
+        let Some(space) = Space::on(&self.data_directory) else { return };
+        // A reserve that was given free comes back first: new orders must not live on it.
+        let space = space.less(Store::reserve_missing(&self.data_directory.join(FILE_NAME)));
+        self.facts.disk_free_mb = space.free_mb();
+        let Some((before, level)) = self.guard.look(space) else { return };
+        let now = self.clock.now();
+        let figures = format!("{} % used, {} MB free", space.used_percent(), space.free_mb());
+        if level > before {
+            warn!(?level, figures, directory = %self.data_directory.display(), "space runs short");
+        } else {
+            info!(?level, figures, "there is more space again");
+        }
+        self.ends.recorder.give_way(level >= Level::Tight);
+        let store = &self.ends.store;
+        if level < Level::Tight {
+            store.try_run(|store| store.take_in_reserve());
+        }
+        if let Some((state, since)) = turned(&mut self.low_since, level >= Level::Low, now.utc) {
+            let text = format!("the disk of the store fills up ({figures}): free space or get a larger one");
+            self.site.handle_alarm("disk_low", "store", state, since, text, now);
+        }
+        if let Some((state, since)) = turned(&mut self.full_since, level >= Level::Full, now.utc) {
+            self.site.handle_disk_full(state == AlarmState::Raised, now);
+            let text = match state {
+                AlarmState::Raised => {
+                    format!("no new orders, as the disk of the store is full ({figures}): free space")
+                }
+                AlarmState::Cleared => format!("orders are taken again, the disk has room ({figures})"),
+            };
+            self.site.handle_alarm("disk_full", "store", state, since, text, now);
+        }
     }
 
     fn show(&self, asker: oneshot::Sender<serde_json::Value>) {
@@ -285,6 +353,18 @@ impl SiteTask {
         let snapshot = observe::snapshot(&self.site, &self.facts, lines, *self.ends.uplink.borrow(), &now);
         // Whoever asked may have gone away.
         let _gone = asker.send(snapshot);
+    }
+}
+
+/// Whether an alarm begins or ends, and since when it stands.
+fn turned(since: &mut Option<UtcTime>, now_so: bool, now: UtcTime) -> Option<(AlarmState, UtcTime)> {
+    match (*since, now_so) {
+        (None, true) => Some((AlarmState::Raised, *since.insert(now))),
+        (Some(began), false) => {
+            *since = None;
+            Some((AlarmState::Cleared, began))
+        }
+        _ => None,
     }
 }
 

@@ -18,7 +18,7 @@ fn file_beside(database: &Path) -> PathBuf {
 /// Makes the reserve where it is not whole. A disk without room for it is told of and used all the same.
 pub(super) fn take_in(database: &Path) {
     let path = file_beside(database);
-    if std::fs::metadata(&path).is_ok_and(|data| data.len() == BYTES as u64) {
+    if is_whole(database) {
         return;
     }
     if let Err(why) = File::create(&path).and_then(|mut file| file.write_all(&vec![0; BYTES])) {
@@ -28,7 +28,17 @@ pub(super) fn take_in(database: &Path) {
     }
 }
 
-/// Gives the reserve free. It comes back at the next start that finds room.
+/// Whether the reserve is there.
+pub(super) fn is_whole(database: &Path) -> bool {
+    std::fs::metadata(file_beside(database)).is_ok_and(|data| data.len() == BYTES as u64)
+}
+
+/// Bytes of the reserve that are not there: room that must come back before anything else may have it.
+pub(super) fn missing(database: &Path) -> u64 {
+    if is_whole(database) { 0 } else { BYTES as u64 }
+}
+
+/// Gives the reserve free. It comes back once there is room again.
 pub(super) fn drop_it(database: &Path) {
     let path = file_beside(database);
     if std::fs::remove_file(&path).is_ok() {

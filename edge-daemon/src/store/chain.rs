@@ -8,17 +8,21 @@ use std::path::Path;
 pub(super) const LAST: &str = "SELECT sequence, hash FROM event ORDER BY sequence DESC LIMIT 1";
 pub(super) const ALL: &str = "SELECT sequence, id, hash, body FROM event ORDER BY sequence";
 const PRUNED: &str = "SELECT pruned_sequence, pruned_hash FROM station";
+pub(super) const LAST_GAP: &str = "SELECT last, hash FROM gap ORDER BY first DESC LIMIT 1";
+pub(super) const GAP_AT: &str = "SELECT last, hash FROM gap WHERE first = ?1";
 
 fn head_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<Head> {
     Ok(Head { sequence: row.get(0)?, hash: row.get(1)? })
 }
 
-/// The last link: of the newest record, or of the last one that retention took away.
+/// The last link: of the newest record, or of the last one that retention took away, or of a gap that a rescue left after them.
 pub(super) fn head(connection: &Connection) -> rusqlite::Result<Head> {
-    match connection.prepare_cached(LAST)?.query_row([], head_from).optional()? {
-        Some(head) => Ok(head),
-        None => connection.query_row(PRUNED, [], head_from),
-    }
+    let head = match connection.prepare_cached(LAST)?.query_row([], head_from).optional()? {
+        Some(head) => head,
+        None => connection.query_row(PRUNED, [], head_from)?,
+    };
+    let gap = connection.prepare_cached(LAST_GAP)?.query_row([], head_from).optional()?;
+    Ok(gap.filter(|gap| gap.sequence > head.sequence).unwrap_or(head))
 }
 
 /// What a check of the chain found.
@@ -44,6 +48,9 @@ pub(super) fn verify(connection: &Connection, path: &Path) -> Result<ChainReport
         let id: String = row.get(1).map_err(fault)?;
         let hash: String = row.get(2).map_err(fault)?;
         let body: Vec<u8> = row.get(3).map_err(fault)?;
+        if let Some(gap) = gap_after(connection, &report.head).map_err(fault)? {
+            report.head = gap;
+        }
         let due = report.head.sequence + 1;
         if sequence != due {
             report.broken = Some((due, ChainFault::OutOfPlace { expected: due, found: sequence }));
@@ -65,6 +72,11 @@ pub(super) fn verify(connection: &Connection, path: &Path) -> Result<ChainReport
         }
     }
     Ok(report)
+}
+
+/// Where the chain goes on if a rescue left a gap after this link.
+fn gap_after(connection: &Connection, head: &Head) -> rusqlite::Result<Option<Head>> {
+    connection.prepare_cached(GAP_AT)?.query_row([head.sequence + 1], head_from).optional()
 }
 
 /// Whether the record names itself as its row does.

@@ -51,6 +51,7 @@ impl Store {
         what: &'static str,
         change: impl FnOnce(&Transaction<'_>, i64) -> rusqlite::Result<T>,
     ) -> Result<T, StoreFault> {
+        self.heal()?;
         self.tally.set(None);
         let now = (self.clock)().unix_ms();
         let path = &self.path;
@@ -60,7 +61,9 @@ impl Store {
                 transaction.commit()?;
                 Ok(outcome)
             });
-        outcome.map_err(|error| StoreFault::from_sqlite(what, path, &error))
+        let outcome = outcome.map_err(|error| StoreFault::from_sqlite(what, path, &error));
+        self.sick |= matches!(outcome, Err(StoreFault::Unavailable { .. }));
+        outcome
     }
 
     fn select(&self, sql: &str, values: impl rusqlite::Params) -> Result<Vec<Row>, asked::StoreFault> {

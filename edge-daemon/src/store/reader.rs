@@ -1,6 +1,7 @@
 //! Reading the books on a connection of its own, so that a look-up never waits for the writer.
 
 use crate::store::chain::{self, ChainReport};
+use crate::store::check::{self, Trouble};
 use crate::store::fault::StoreFault;
 use crate::store::{migrate, views};
 use forecourt::command::{Outcome, Reply};
@@ -37,9 +38,22 @@ impl core::fmt::Debug for Reader {
 
 impl Reader {
     pub(super) fn open(path: &Path) -> Result<Self, StoreFault> {
-        let fault = |error: rusqlite::Error| StoreFault::from_sqlite("open the store for reading", path, &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
+        let connection = Connection::open_with_flags(path, flags);
+        Self::over(connection, path)
+    }
+
+    /// Opens a database that nobody has open and that has no log, without making one.
+    pub(super) fn open_at_rest(path: &Path) -> Result<Self, StoreFault> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let name = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let connection = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags);
+        Self::over(connection, path)
+    }
+
+    fn over(connection: rusqlite::Result<Connection>, path: &Path) -> Result<Self, StoreFault> {
+        let fault = |error: rusqlite::Error| StoreFault::from_sqlite("open the store for reading", path, &error);
+        let connection = connection.map_err(fault)?;
         connection.busy_timeout(core::time::Duration::from_secs(1)).map_err(fault)?;
         let found = migrate::version(&connection).map_err(fault)?;
         let known = i64::try_from(migrate::STEPS.len()).unwrap_or(i64::MAX);
@@ -72,6 +86,14 @@ impl Reader {
     /// [`StoreFault`] where the rows cannot be read at all; a broken chain is a result.
     pub fn verify_chain(&self) -> Result<ChainReport, StoreFault> {
         chain::verify(&self.connection, &self.path)
+    }
+
+    /// Checks everything: the structure, and every record against its hash and the one before it. Reads the whole store.
+    ///
+    /// # Errors
+    /// [`StoreFault`] where the store cannot be read for another reason than damage.
+    pub fn check(&self) -> Result<Vec<Trouble>, StoreFault> {
+        check::whole(&self.connection, &self.path)
     }
 
     /// The last orders to come, newest first; all that are open among them.

@@ -457,6 +457,7 @@ fn every_look_up_uses_an_index() {
     let store = open(home.path());
     for sql in [
         chain::LAST,
+        chain::GAP_AT,
         reader::OPEN_ORDERS,
         reader::ENDED_ORDER,
         reader::SITE_REPLY,

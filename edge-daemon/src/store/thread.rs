@@ -80,6 +80,12 @@ impl Handle {
         self.jobs.send(Job::Commit { ticket, writes }).await.map_err(|_| StoreFault::Closed)
     }
 
+    /// Has a closure run with the store in its turn, where there is room for it; nobody waits for it.
+    pub fn try_run(&self, task: impl FnOnce(&mut Store) + Send + 'static) {
+        // Full or ended: whoever asks so can do without.
+        let _left_out = self.jobs.try_send(Job::Run(Box::new(task)));
+    }
+
     /// Runs a closure with the store and gives its result; waits for its turn.
     ///
     /// # Errors

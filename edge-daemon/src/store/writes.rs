@@ -139,7 +139,8 @@ impl Pen<'_> {
         Ok(())
     }
 
-    fn sale(&self, sequence: i64, sale: &Sale) -> Result<(), StoreFault> {
+    /// The row of a sale whose record stands at this sequence.
+    pub fn sale(&self, sequence: i64, sale: &Sale) -> Result<(), StoreFault> {
         self.run(
             SALE,
             params![

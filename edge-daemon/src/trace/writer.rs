@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ const SHORT_SEGMENTS: usize = 8;
 pub struct Recorder {
     entries: SyncSender<Entry>,
     pub(super) lost: Arc<AtomicU64>,
+    gives_way: Arc<AtomicBool>,
 }
 
 impl Recorder {
@@ -36,6 +37,11 @@ impl Recorder {
         if self.entries.try_send(entry).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Space is short: what was recorded is deleted and nothing more is, until this is taken back.
+    pub fn give_way(&self, yes: bool) {
+        self.gives_way.store(yes, Ordering::Relaxed);
     }
 
     /// Entries lost since the start: the disk was too slow, full or broken.
@@ -54,7 +60,9 @@ pub fn start(directory: &Path, segments: u32, segment_bytes: u64) -> std::io::Re
     let last = reader::segments(directory)?.last().copied().unwrap_or(0);
     let (sender, receiver) = sync_channel(QUEUE);
     let lost = Arc::new(AtomicU64::new(0));
+    let gives_way = Arc::new(AtomicBool::new(false));
     let ring = Ring {
+        gives_way: Arc::clone(&gives_way),
         directory: directory.into(),
         segments: usize::try_from(segments).unwrap_or(usize::MAX).max(2),
         segment_bytes,
@@ -67,7 +75,14 @@ pub fn start(directory: &Path, segments: u32, segment_bytes: u64) -> std::io::Re
         batched: 0,
     };
     let thread = std::thread::Builder::new().name("trace".into()).spawn(move || ring.serve(&receiver))?;
-    Ok((Recorder { entries: sender, lost }, thread))
+    Ok((Recorder { entries: sender, lost, gives_way }, thread))
+}
+
+/// A recorder for a station whose ring cannot be had: everything counts as lost, and the station goes on.
+#[must_use]
+pub fn nowhere() -> Recorder {
+    let (entries, _nobody) = sync_channel(0);
+    Recorder { entries, lost: Arc::default(), gives_way: Arc::default() }
 }
 
 struct Segment {
@@ -77,6 +92,7 @@ struct Segment {
 }
 
 struct Ring {
+    gives_way: Arc<AtomicBool>,
     directory: PathBuf,
     segments: usize,
     segment_bytes: u64,
@@ -100,6 +116,9 @@ impl Ring {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            if self.gives_way.load(Ordering::Relaxed) {
+                self.empty();
+            }
             if self.batch.len() >= BATCH || flushed.elapsed() >= FLUSH {
                 self.flush();
                 flushed = Instant::now();
@@ -108,7 +127,23 @@ impl Ring {
         self.flush();
     }
 
+    /// Gives all its space free.
+    fn empty(&mut self) {
+        self.open = None;
+        self.lost.fetch_add(self.batched, Ordering::Relaxed);
+        self.batch.clear();
+        self.batched = 0;
+        // Left where it cannot be read: there is nothing to be done about it then.
+        for number in reader::segments(&self.directory).unwrap_or_default() {
+            let _ = std::fs::remove_file(self.directory.join(name_of(number)));
+        }
+    }
+
     fn take(&mut self, entry: &Entry) {
+        if self.gives_way.load(Ordering::Relaxed) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         if self.paused_until.is_some_and(|until| Instant::now() < until) {
             self.lost.fetch_add(1, Ordering::Relaxed);
             return;
