@@ -15,8 +15,8 @@ mod disk;
 mod heart;
 mod observe;
 mod site_task;
-mod views;
-mod wiring;
+pub mod views;
+pub mod wiring;
 
 use crate::config::{self, Config};
 use crate::store::thread::Handle;

@@ -156,6 +156,11 @@ impl Desk {
         }
     }
 
+    /// Does other things wrong from now on.
+    pub const fn set_faults(&mut self, faults: Faults) {
+        self.terms.faults = faults;
+    }
+
     /// Signs a command and queues it for the link. An authorise of a new order opens its account.
     pub fn issue(&mut self, command: Command, now: Moment) -> Uuid {
         let id = self.ids.make(now.utc);
@@ -259,6 +264,11 @@ impl Desk {
     /// Sales in the order of their sequence.
     pub fn sales(&self) -> impl Iterator<Item = &HeardSale> {
         self.sales.values()
+    }
+
+    /// Movements of totalisers that no sale explains, in the order of their sequence.
+    pub fn unaccounted(&self) -> impl Iterator<Item = &UnaccountedData> {
+        self.unaccounted.values()
     }
 
     /// A nozzle's last state.
