@@ -2,6 +2,7 @@
 
 use super::reference;
 use super::world::World;
+use crate::dispenser::record::Wrong;
 use crate::wire::Wire;
 use forecourt::ids::NozzleId;
 use forecourt::units::Volume;
@@ -12,6 +13,11 @@ use std::collections::BTreeMap;
 pub(super) struct Counted {
     fuellings: usize,
     by_us: u64,
+    violations: usize,
+    /// AUTHORISE frames that came when nothing could be released.
+    in_vain: u64,
+    /// AUTHORISE frames that had effect.
+    pub(super) arrived: u64,
 }
 
 /// No dispenser was released more often than it was told to be, and no order is in force twice.
@@ -23,13 +29,17 @@ pub(super) fn releases(world: &mut World) -> Option<String> {
         let Some(device) = world.lines[*line].wire.device(*device) else { continue };
         let counted = world.counted.entry(*fp).or_default();
         let new = &device.pump().fuellings()[counted.fuellings..];
-        if new.is_empty() {
-            continue;
-        }
+        let found = &device.violations()[counted.violations..];
+        counted.violations += found.len();
+        counted.in_vain += found.iter().filter(|found| found.wrong == Wrong::AuthoriseOutOfState).count() as u64;
         counted.fuellings += new.len();
         // A release by hand names no frame.
         counted.by_us += new.iter().filter(|fuelling| !fuelling.released_by.frame.is_empty()).count() as u64;
         let told = world.witness.authorised.get(fp).copied().unwrap_or(0);
+        let heard = counted.arrived + counted.in_vain;
+        if heard > told {
+            return Some(format!("fuelling point {fp} heard {heard} AUTHORISE, the core said {told}: one went out twice"));
+        }
         if counted.by_us > told {
             let by_us = counted.by_us;
             return Some(format!("fuelling point {fp} was released {by_us} times, and told to be {told} times"));

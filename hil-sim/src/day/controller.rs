@@ -312,6 +312,12 @@ impl Controller {
         self.lines[index].poll_timeout().map(|(due, _)| self.day(due))
     }
 
+    /// Whether a line does nothing but ask dispensers at rest how they are.
+    #[must_use]
+    pub fn is_line_at_rest(&self, line: usize) -> bool {
+        self.lines[line].is_at_rest()
+    }
+
     fn drain_line(&mut self, index: usize, step: &mut Step<'_>, witness: &mut Witness) {
         while let Some(frame) = self.lines[index].poll_trace() {
             let mark = match &frame.verdict {

@@ -104,9 +104,9 @@ pub fn last_lines() -> Vec<String> {
     LINES.with_borrow(|lines| lines.iter().cloned().collect())
 }
 
-/// A poll and the answer "nothing": they would push everything else out of the last lines.
+/// A poll, the answer "nothing" and running figures: they would push everything else out of the last lines.
 fn is_idle_talk(bytes: &[u8]) -> bool {
-    bytes.len() <= 3
+    bytes.len() <= 3 || matches!(bytes, [_, _, 0x02, 0x08, ..] if bytes.len() <= 16)
 }
 
 /// A moment of the day as hours, minutes, seconds and milliseconds since it began.

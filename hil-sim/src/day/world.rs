@@ -9,7 +9,7 @@ use super::post::{Post, Queued};
 use super::station::Station;
 use super::traffic::{self, Span, Visit};
 use crate::customer::Customer;
-use crate::dispenser::record::Wrong;
+use crate::dispenser::record::{Moment as DeviceMoment, Wrong};
 use crate::platform::{AckBy, Desk, KeyPair, Moment, Terms, write_jwks};
 use crate::prng::Prng;
 use crate::wire::Wire;
@@ -26,6 +26,10 @@ use std::collections::{BTreeMap, VecDeque};
 const MIDNIGHT_MS: i64 = 1_795_219_200_000;
 /// Characters are handed to the line in bunches of at most this much time, as a UART's buffer does.
 const UART_TIMEOUT: Duration = Duration::from_millis(3);
+/// A line at which nobody stands and all is well is polled only so often.
+const REST: Duration = Duration::from_millis(250);
+/// How long a line is polled as ever after the last thing that happened there.
+const UNREST: Duration = Duration::from_secs(5);
 /// How often a customer looks at the display, and the controller at its own figures.
 const GLANCE: Duration = Duration::from_millis(250);
 const LOOK: Duration = Duration::from_secs(10);
@@ -67,6 +71,8 @@ pub(super) enum Event {
     Acknowledged { connection: u64, delivery: DeliveryId },
     /// A message of the station arrives at the platform.
     AtDesk { topic: String, payload: Vec<u8> },
+    /// The keep-alive is over: the broker speaks the station's will, unless it is back.
+    Will { topic: String, payload: Vec<u8> },
     /// A command of the platform arrives at the broker.
     Token { token: String, retained: bool },
     /// A command arrives at the station.
@@ -88,6 +94,8 @@ pub(super) struct Line {
     /// The adapter is there.
     pub plugged: bool,
     due: Option<Instant>,
+    /// Until then it is polled as ever.
+    busy_until: Instant,
 }
 
 /// Something that must never be.
@@ -187,7 +195,7 @@ impl World {
         let pitches = station.points.keys().map(|fp| (*fp, Pitch::default())).collect();
         let lines: Vec<Line> = wires
             .into_iter()
-            .map(|wire| Line { wire, plugged: true, due: Some(Instant::START) })
+            .map(|wire| Line { wire, plugged: true, due: Some(Instant::START), busy_until: Instant::START })
             .collect();
         let violations_seen = vec![0; lines.iter().map(|line| line.wire.devices().count()).sum()];
         let mut world = Self {
@@ -287,7 +295,7 @@ impl World {
                     self.later(wait, Event::Store { boot });
                 }
                 // It was told something, so its next deadline may have changed.
-                Effect::Wake(line) => self.lines[line].due = Some(self.now),
+                Effect::Wake(line) => self.wake(line),
                 Effect::Publish(message) => {
                     if let Some(connection) = self.post.connection() {
                         let at = self.up_at();
@@ -404,7 +412,13 @@ impl World {
             }
         };
         let wire = line.wire.poll_timeout().map(|due| due.max(self.now + UART_TIMEOUT));
-        line.due = [local.filter(|_| line.plugged), wire].into_iter().flatten().min();
+        let rests = local.is_some()
+            && wire.is_none()
+            && line.busy_until < self.now
+            && line.wire.is_clean()
+            && self.controller.as_ref().is_some_and(|controller| controller.is_line_at_rest(index));
+        let local = local.filter(|_| line.plugged).map(|due| if rests { due.max(self.now + REST) } else { due });
+        line.due = [local, wire].into_iter().flatten().min();
         self.take_effects();
     }
 
@@ -438,6 +452,7 @@ impl World {
                 self.post.acknowledge(delivery);
             }
             Event::AtDesk { topic, payload } => self.at_desk(&topic, &payload),
+            Event::Will { topic, payload } if self.post.connection().is_none() => self.at_desk(&topic, &payload),
             Event::Token { token, retained } => self.token_at_broker(token, retained),
             Event::AtStation { connection, queued } if self.post.connection() == Some(connection) => {
                 let delivery = self.post.deliver(queued.number);
@@ -452,6 +467,7 @@ impl World {
             | Event::Connect { .. }
             | Event::Lost { .. }
             | Event::Puback { .. }
+            | Event::Will { .. }
             | Event::Acknowledged { .. }
             | Event::AtStation { .. } => {}
         }
@@ -560,6 +576,9 @@ impl World {
             let at = self.down_at();
             self.plan_at(at, Event::AtStation { connection, queued });
         }
+        // The platform sees the station come online. What was never answered may be lost with a session: it goes again.
+        self.desk.handle_connected();
+        self.send_commands();
     }
 
     fn try_again(&mut self) {
@@ -574,7 +593,7 @@ impl World {
     pub(super) fn lose_connection(&mut self) {
         let Some(connection) = self.post.connection() else { return };
         if let Some((topic, payload)) = self.post.lose() {
-            self.later(Duration::from_secs(30), Event::AtDesk { topic, payload });
+            self.later(Duration::from_secs(30), Event::Will { topic, payload });
         }
         let notices = self.chances.post.between(Duration::ZERO, Duration::from_secs(20));
         let boot = self.boots;
@@ -680,7 +699,6 @@ impl World {
         if by_hand {
             if let Some((line, device)) = self.station.points.get(&fp).copied() {
                 self.lines[line].wire.act(device, crate::dispenser::Action::ReleaseByHand, self.now);
-                self.lines[line].due = Some(self.now);
             }
         } else if self.desk.account(&order).is_none() {
             self.pay(number);
@@ -728,6 +746,7 @@ impl World {
         let Some((line, device)) = self.station.points.get(&fp).copied() else { return };
         let Some(pitch) = self.pitches.get_mut(&fp) else { return };
         let Some((number, customer)) = &mut pitch.customer else { return };
+        self.lines[line].busy_until = now + UNREST;
         let wire = &mut self.lines[line].wire;
         wire.handle_timeout(now);
         if let Some(view) = wire.device(device).map(|device| device.view(now)) {
@@ -741,11 +760,13 @@ impl World {
             acted = true;
         }
         let gone = customer.is_gone();
-        if acted {
-            self.lines[line].due = Some(now);
-        }
         if gone {
             pitch.customer = None;
+        }
+        if acted {
+            self.wake(line);
+        }
+        if gone {
             let drives_off = self.chances.people.between(Duration::from_secs(4), Duration::from_secs(15));
             self.later(drives_off, Event::Next(fp));
         } else {
@@ -791,6 +812,15 @@ impl World {
         if let Some(wrong) = wrong {
             self.violate(format!("at a dispenser: {wrong}"));
         }
+        for (index, line) in self.lines.iter_mut().enumerate() {
+            for marked in line.wire.take_moments() {
+                if marked.moment == DeviceMoment::AuthoriseArrived
+                    && let Some((fp, _)) = self.station.points.iter().find(|(_, at)| **at == (index, marked.device))
+                {
+                    self.counted.entry(*fp).or_default().arrived += 1;
+                }
+            }
+        }
         if let Some(what) = super::checks::releases(self) {
             self.violate(what);
         }
@@ -831,7 +861,9 @@ impl World {
 
     /// A line has something new to do.
     pub(super) fn wake(&mut self, line: usize) {
-        self.lines[line].due = Some(self.now);
+        let line = &mut self.lines[line];
+        line.due = Some(self.now);
+        line.busy_until = line.busy_until.max(self.now + UNREST);
     }
 
     /// A command comes to the broker once more.

@@ -472,6 +472,8 @@ impl Desk {
         /// Refusals of section 2: the station knows nothing of the order and will send no record of it.
         const NOT_TAKEN: [&str; 7] =
             ["bad_signature", "wrong_station", "from_the_future", "too_old", "unsupported", "malformed", "too_large"];
+        /// Refusals for the time alone.
+        const OF_TIME: [&str; 2] = ["too_old", "from_the_future"];
         match command {
             Command::Move(order, to) if reply.result == "moved" => {
                 self.accounts.get_mut(order).ok_or_else(|| unknown(order))?.nozzle = *to;
@@ -485,6 +487,8 @@ impl Desk {
                     Ok(())
                 }
             }
+            // Late or sent again by someone: the station is right, and the records come again.
+            Command::Ack(_) | Command::Nack(..) if OF_TIME.contains(&reply.result.as_str()) => Ok(()),
             Command::Ack(_) | Command::Nack(..) => {
                 Err(format!("{} {id} was refused: {} {}", command.kind(), reply.result, reply.detail))
             }

@@ -249,6 +249,14 @@ impl Line {
         self.devices.get(self.current)?.driver.holds_wire_until().filter(|until| *until > now)
     }
 
+    /// Whether only polls in their turn would go out now: the wire is free, and every device answers and is at rest. On an invented
+    /// clock that time may be passed with fewer of them.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let Phase::Free { from } = self.phase else { return false };
+        self.devices.iter().all(|device| device.is_sound() && device.driver.urgency(from) == Urgency::Idle)
+    }
+
     /// Bytes to put on the wire now, all at once.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Vec<u8>> {
         let Phase::Free { from } = self.phase else { return None };
