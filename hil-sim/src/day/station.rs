@@ -55,7 +55,7 @@ impl Station {
         let plan = plan(directory)?;
         let file = plan.config_file();
         // These heads want the usual quiet before a frame; demo and bench run without it.
-        let adapter = if echo { "echo = \"strip\"\npause-before-send-ms = 10" } else { "pause-before-send-ms = 10" };
+        let adapter = if echo { "echo = \"strip\"\npause-before-send-ms = 20" } else { "pause-before-send-ms = 20" };
         let text = plan.toml("mqtt://127.0.0.1:1883", "").replace("pause-before-send-ms = 0", adapter);
         std::fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
         let (config, _) = config::load(&file).context("the configuration of the simulated station")?;

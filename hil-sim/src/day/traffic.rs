@@ -93,7 +93,8 @@ pub fn visits(span: Span, station: &Station, prng: &Prng) -> Vec<Visit> {
             index,
             order: OrderId::new(format!("{number:06}")).expect("digits are an order id"),
             limit: limit(&mut chance),
-            plan: if by_hand { Plan::LiftEarly } else { plan },
+            // A pump released by its key has no limit: someone has to hang up.
+            plan: if by_hand { Plan::HangUpEarly { at: Volume::new(7_000) } } else { plan },
             early: chance.chance(PerMillion(100_000)),
             by_hand,
             cancels_after: chance

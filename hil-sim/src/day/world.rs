@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// Midnight of the simulated day: 2026-11-21T00:00:00Z.
 const MIDNIGHT_MS: i64 = 1_795_219_200_000;
 /// Characters are handed to the line in bunches of at most this much time, as a UART's buffer does.
-const UART_TIMEOUT: Duration = Duration::from_millis(3);
+const UART_TIMEOUT: Duration = Duration::from_millis(10);
 /// A line at which nobody stands and all is well is polled only so often.
 const REST: Duration = Duration::from_millis(250);
 /// How long a line is polled as ever after the last thing that happened there.
@@ -130,6 +130,7 @@ pub struct World {
     /// Deliveries of one connection arrive in order: the last of each way.
     up_last: Instant,
     down_last: Instant,
+    desk_last: Instant,
     backoff: Backoff,
     accepted: Option<Instant>,
     pub(super) weather: Weather,
@@ -216,6 +217,7 @@ impl World {
             epoch: std::time::Instant::now(),
             up_last: Instant::START,
             down_last: Instant::START,
+            desk_last: Instant::START,
             backoff: Backoff::new(1),
             accepted: None,
             clock_off_ms: 0,
@@ -605,8 +607,10 @@ impl World {
             return;
         }
         let Message { topic, payload, tag, .. } = message;
-        let after = self.weather.latency(&mut self.chances.post);
-        self.later(after, Event::AtDesk { topic, payload });
+        // A broker keeps the order of one sender.
+        self.desk_last = self.desk_last.max(self.now + self.weather.latency(&mut self.chances.post));
+        let at = self.desk_last;
+        self.plan_at(at, Event::AtDesk { topic, payload });
         if let Some(tag) = tag {
             let at = self.down_at();
             self.plan_at(at, Event::Puback { connection, tag });
@@ -692,7 +696,10 @@ impl World {
         let visit = &self.visits[number];
         let chance = self.prng.fork(&format!("customer-{number}"));
         let decimals = crate::rig::pumps::DECIMALS;
-        let customer = Customer::new(visit.plan, visit.index, decimals, Default::default(), chance, moment);
+        let mut customer = Customer::new(visit.plan, visit.index, decimals, Default::default(), chance, moment);
+        if visit.by_hand {
+            customer.told_ready(moment);
+        }
         pitch.customer = Some((number, customer));
         let (by_hand, order) = (visit.by_hand, visit.order.clone());
         self.log.note(self.now, format_args!("car {number} at fp {fp}, {:?} {:?}", visit.plan, visit.limit));
