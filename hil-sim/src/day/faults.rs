@@ -390,7 +390,8 @@ impl World {
             }
             Trouble::Broker { up: true, forgets } => {
                 self.post.up = true;
-                if forgets {
+                // While a connection stands the session does too.
+                if forgets && self.post.connection().is_none() {
                     self.post.forget_session();
                 }
                 // The platform lost its connection too: what was never answered it sends again.
