@@ -19,6 +19,8 @@ use std::num::NonZeroU64;
 use std::time::Instant;
 use uuid::Uuid;
 
+/// Refusals for the time alone.
+const OF_TIME: [&str; 2] = ["too_old", "from_the_future"];
 /// Notices kept for a reader that does not come; older ones are dropped.
 const NOTICES: usize = 1_000;
 
@@ -448,7 +450,7 @@ impl Desk {
         let command = issued.command.clone();
         match first {
             // Acknowledgements are not remembered by their ids: they say the same however often they come.
-            Some(first) if !command.wants_reply() && first == reply.result => {}
+            Some(_) if !command.wants_reply() && OF_TIME.contains(&reply.result.as_str()) => {}
             Some(first) if !reply.repeated || first != reply.result => {
                 return Err(format!(
                     "{} {id} was answered {first}, then {} with repeated {}",
@@ -474,8 +476,6 @@ impl Desk {
         /// Refusals of section 2: the station knows nothing of the order and will send no record of it.
         const NOT_TAKEN: [&str; 7] =
             ["bad_signature", "wrong_station", "from_the_future", "too_old", "unsupported", "malformed", "too_large"];
-        /// Refusals for the time alone.
-        const OF_TIME: [&str; 2] = ["too_old", "from_the_future"];
         match command {
             Command::Move(order, to) if reply.result == "moved" => {
                 self.accounts.get_mut(order).ok_or_else(|| unknown(order))?.nozzle = *to;

@@ -320,6 +320,13 @@ impl Line {
         let alive = |i: &usize| !self.devices[*i].is_dead() && urgency[*i] > Urgency::Silent;
         let patience = self.patience();
         let waited = |i: &usize| now.since(self.devices[*i].served.unwrap_or(self.round_began));
+        // A probe that was due that long goes first too: else devices that are always a little late starve the dead ones.
+        let late = |i: &usize| {
+            self.devices[*i].is_dead() && urgency[*i] > Urgency::Silent && now.since(self.devices[*i].next_probe) > patience
+        };
+        if let Some(late) = all.clone().filter(late).min_by_key(|i| self.devices[*i].next_probe) {
+            return Some(late);
+        }
         let overdue = all.clone().filter(alive).filter(|i| waited(i) > patience).max_by_key(waited);
         if let Some(overdue) = overdue {
             return Some(overdue);
@@ -361,7 +368,8 @@ impl Line {
 
     /// How long a device may wait while others are in a sequence: one and a half of a round without any.
     fn patience(&self) -> Duration {
-        let round: Duration = self.devices.iter().filter(|d| !d.is_dead()).map(|d| d.cost).sum();
+        let pause = self.settings.pause_before_send;
+        let round: Duration = self.devices.iter().filter(|d| !d.is_dead()).map(|d| d.cost + pause).sum();
         (round * 3 / 2).max(Duration::from_millis(50))
     }
 
