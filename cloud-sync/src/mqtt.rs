@@ -3,7 +3,7 @@
 //! One task owns the client and its event loop. The store and the site are reached through bounded channels and never waited
 //! for, so that a slow disk holds up nothing here but what needs it.
 
-mod backoff;
+pub mod backoff;
 mod session;
 mod settings;
 

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod broker;
 pub mod customer;
+pub mod day;
 pub mod demo;
 pub mod dispenser;
 pub mod platform;

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use hil_sim::rig::lone_line;
-use hil_sim::{bench, demo, platform, rigs};
+use hil_sim::{bench, day, demo, platform, rigs};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -18,6 +18,8 @@ struct Cli {
 enum Task {
     /// A whole station on this machine, with a live board; `--once` for a script of six orders that must agree.
     Demo(demo::Args),
+    /// A day at a busy station, replayed from a seed, with faults; platform, store and pumps must agree at its end.
+    Day(day::Args),
     /// Figures of the real daemon on simulated lines with real pacing.
     Bench(bench::Args),
     /// The reference platform at a terminal, against any broker.
@@ -47,6 +49,7 @@ async fn run(task: Task) -> anyhow::Result<bool> {
     match task {
         Task::Demo(args) => return demo::run(args).await,
         Task::Rig(args) => return rigs::run(args).await,
+        Task::Day(args) => return day::run(&args),
         Task::Bench(args) => bench::run(args).await?,
         Task::Platform(args) => platform::console::run(args).await?,
         Task::Serve(args) => lone_line::run(args).await?,

@@ -216,6 +216,13 @@ impl Wire {
         &self.config
     }
 
+    /// Whether nothing goes wrong on it now: no noise, and every device has power, is connected and speaks only when asked.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let sound = |port: &Port| !port.unplugged && port.babble == PerMillion::NEVER && port.device.pump().powered();
+        self.config.faults == Faults::default() && self.ports.iter().all(sound)
+    }
+
     /// What went over it.
     #[must_use]
     pub const fn counters(&self) -> Counters {

@@ -98,6 +98,23 @@ fn dead_pumps_cost_at_most_a_tenth_and_are_back_within_five_seconds() {
 }
 
 #[test]
+fn a_dead_pump_among_few_is_back_within_five_seconds_with_the_usual_pause() {
+    for pause in [10, 20, 40] {
+        let settings = LineSettings { pause_before_send: Duration::from_millis(pause), ..LineSettings::default() };
+        let heads = (0..4).map(|n| head_at(n + 1, 0x50 + n as u8)).collect();
+        let devices = (0..4).map(|n| Box::new(Pump::new(0x50 + n)) as Box<dyn Device>).collect();
+        let mut world = World::new(settings, heads, devices);
+        world.run(Duration::from_secs(10));
+        world.devices[3].pump().expect("a pump").silent = true;
+        world.run(Duration::from_secs(10));
+        assert_eq!(world.line.statistics().devices[3].health, Health::Dead, "pause {pause} ms");
+        world.devices[3].pump().expect("a pump").silent = false;
+        world.run(Duration::from_secs(5));
+        assert_eq!(world.line.statistics().devices[3].health, Health::Good, "pause {pause} ms");
+    }
+}
+
+#[test]
 fn a_stop_waits_only_for_the_exchange_in_flight_and_sixteen_are_out_within_600_ms() {
     let mut world = sixteen(LineSettings::default());
     for device in &mut world.devices {

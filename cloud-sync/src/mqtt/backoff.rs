@@ -9,24 +9,27 @@ const GOOD: Duration = Duration::from_secs(10);
 
 /// The wait before the next attempt, and the broker it goes to.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     brokers: usize,
     broker: usize,
     ceiling: Duration,
 }
 
 impl Backoff {
-    pub(super) const fn new(brokers: usize) -> Self {
+    /// Nothing tried yet.
+    #[must_use]
+    pub const fn new(brokers: usize) -> Self {
         Self { brokers, broker: 0, ceiling: FIRST }
     }
 
     /// Index of the broker to try now.
-    pub(super) const fn broker(&self) -> usize {
+    #[must_use]
+    pub const fn broker(&self) -> usize {
         self.broker
     }
 
     /// An attempt is over; `lasted` is `None` where the broker never accepted us. Gives the longest wait; the jitter shortens it.
-    pub(super) fn handle_ended(&mut self, lasted: Option<Duration>) -> Duration {
+    pub fn handle_ended(&mut self, lasted: Option<Duration>) -> Duration {
         match lasted {
             Some(lasted) if lasted >= GOOD => self.ceiling = FIRST,
             Some(_) => {}

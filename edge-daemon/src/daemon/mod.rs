@@ -16,8 +16,8 @@ mod heart;
 mod keeping;
 mod observe;
 mod site_task;
-mod views;
-mod wiring;
+pub mod views;
+pub mod wiring;
 
 use crate::config::{self, Config};
 use crate::store::thread::Handle;

@@ -43,6 +43,8 @@ pub const FILE_NAME: &str = "station.db";
 const JOURNAL_SIZE_LIMIT: i64 = 8 * 1024 * 1024;
 /// Pages in the WAL that start a checkpoint. Few, as that writes less to an eMMC than SQLite's own 1,000.
 const AUTOCHECKPOINT_PAGES: i64 = 100;
+/// SQLite's own limit of a database, in pages.
+const MOST_PAGES: i64 = 4_294_967_294;
 /// Prepared statements kept.
 const STATEMENTS: usize = 64;
 
@@ -200,6 +202,20 @@ impl Store {
     pub fn with_clock(mut self, clock: fn() -> UtcTime) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// Lets the database grow by no more than so many pages, as on a full disk; `None` lifts it. For trials: SQLite itself then answers
+    /// as it does when the file system is full.
+    ///
+    /// # Errors
+    /// [`StoreFault`] where the database cannot be asked.
+    pub fn limit_growth(&mut self, pages: Option<u32>) -> Result<(), StoreFault> {
+        let limit = || -> rusqlite::Result<()> {
+            let used: i64 = self.connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            let most = pages.map_or(MOST_PAGES, |pages| used + i64::from(pages));
+            self.connection.pragma_update_and_check(None, "max_page_count", most, |_| Ok(()))
+        };
+        limit().map_err(|error| StoreFault::from_sqlite("limit the store", &self.path, &error))
     }
 
     /// A connection of its own that only reads.

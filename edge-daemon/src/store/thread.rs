@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 /// Jobs that may wait. Beyond this the sender waits or is refused.
 pub const QUEUE: usize = 256;
 /// Between two tries of a commit that failed.
-const PAUSE: Duration = Duration::from_secs(1);
+pub const PAUSE: Duration = Duration::from_secs(1);
 /// Commits that become one.
 const GROUP: usize = 64;
 
@@ -121,30 +121,29 @@ fn serve(mut store: Store, mut jobs: Receiver<Job>, mut answer: impl FnMut(Answe
     // Only for a wait with an end; nothing else runs on it.
     let timer =
         tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a timer needs no resources");
-    let mut waiting = VecDeque::new();
-    let mut failing = false;
+    let mut clerk = Clerk::default();
     let mut ended = false;
     while !ended {
         let mut task = None;
-        let next = if failing {
+        let next = if clerk.is_failing() {
             timer.block_on(async { tokio::time::timeout(PAUSE, jobs.recv()).await })
         } else {
             Ok(jobs.blocking_recv())
         };
         match next {
-            Ok(Some(Job::Commit { ticket, writes })) => waiting.push_back((ticket, writes)),
+            Ok(Some(Job::Commit { ticket, writes })) => clerk.take(ticket, writes),
             Ok(Some(Job::Run(run))) => task = Some(run),
             Ok(None) => ended = true,
             Err(_) => {}
         }
-        while task.is_none() && waiting.len() < GROUP {
+        while task.is_none() && clerk.has_room() {
             match jobs.try_recv() {
-                Ok(Job::Commit { ticket, writes }) => waiting.push_back((ticket, writes)),
+                Ok(Job::Commit { ticket, writes }) => clerk.take(ticket, writes),
                 Ok(Job::Run(run)) => task = Some(run),
                 Err(_) => break,
             }
         }
-        failing = commit(&mut store, &mut waiting, failing, &mut answer);
+        clerk.commit(&mut store, &mut answer);
         // While commits fail, questions are still answered, and what the platform has acknowledged makes room.
         if let Some(task) = task {
             task(&mut store);
@@ -153,35 +152,63 @@ fn serve(mut store: Store, mut jobs: Receiver<Job>, mut answer: impl FnMut(Answe
     store
 }
 
-/// One commit for all that waits; what fails stays, first in line. True while it fails.
-///
-/// # Panics
-/// Where a rule of the books forbids it: a mistake of the core, after which nothing it holds can be trusted. The next run reads the
-/// dispensers first.
-fn commit(
-    store: &mut Store,
-    waiting: &mut VecDeque<(Ticket, Vec<Write>)>,
-    was_failing: bool,
-    answer: &mut impl FnMut(Answer),
-) -> bool {
-    if waiting.is_empty() {
-        return false;
+/// What waits to be stored, and what becomes of it. Pure but for the store that it is lent: the thread and a simulated day use the same.
+#[derive(Debug, Default)]
+pub struct Clerk {
+    waiting: VecDeque<(Ticket, Vec<Write>)>,
+    failing: bool,
+}
+
+impl Clerk {
+    /// One more commit, behind those that wait.
+    pub fn take(&mut self, ticket: Ticket, writes: Vec<Write>) {
+        self.waiting.push_back((ticket, writes));
     }
-    let batches: Vec<&[Write]> = waiting.iter().map(|(_, writes)| writes.as_slice()).collect();
-    match store.apply(&batches) {
-        Ok(()) => {
-            if was_failing {
-                answer(Answer::Recovered);
-            }
-            waiting.drain(..).for_each(|(ticket, _)| answer(Answer::Stored(ticket)));
-            false
+
+    /// Whether more may join the next commit.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.waiting.len() < GROUP
+    }
+
+    /// Whether the last commit failed: it is to be tried again after [`PAUSE`], or with the next job.
+    #[must_use]
+    pub const fn is_failing(&self) -> bool {
+        self.failing
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// One commit for all that waits; what fails stays, first in line.
+    ///
+    /// # Panics
+    /// Where a rule of the books forbids it: a mistake of the core, after which nothing it holds can be trusted. The next run reads
+    /// the dispensers first.
+    pub fn commit(&mut self, store: &mut Store, answer: &mut impl FnMut(Answer)) {
+        if self.waiting.is_empty() {
+            self.failing = false;
+            return;
         }
-        Err(fault @ StoreFault::Refused { .. }) => panic!("{fault}"),
-        Err(fault) => {
-            if !was_failing {
-                answer(Answer::Failing(fault));
+        let batches: Vec<&[Write]> = self.waiting.iter().map(|(_, writes)| writes.as_slice()).collect();
+        match store.apply(&batches) {
+            Ok(()) => {
+                if self.failing {
+                    answer(Answer::Recovered);
+                }
+                self.failing = false;
+                self.waiting.drain(..).for_each(|(ticket, _)| answer(Answer::Stored(ticket)));
             }
-            true
+            Err(fault @ StoreFault::Refused { .. }) => panic!("{fault}"),
+            Err(fault) => {
+                if !self.failing {
+                    answer(Answer::Failing(fault));
+                }
+                self.failing = true;
+            }
         }
     }
 }

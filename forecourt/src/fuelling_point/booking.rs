@@ -310,7 +310,10 @@ impl FuellingPoint {
         if current.gap {
             flags.push(Flag::Gap);
         }
-        if turn.now.clock == ClockQuality::Unset {
+        let started_at = current.started_at.unwrap_or(release.at);
+        // Set back or forth meanwhile: one of the two times is wrong, and nobody can tell which.
+        let jumped = turn.now.utc < started_at;
+        if turn.now.clock == ClockQuality::Unset || jumped {
             flags.push(Flag::ClockUnsure);
         }
         flags.sort_unstable();
@@ -347,7 +350,7 @@ impl FuellingPoint {
             totaliser_start: release.totaliser_start,
             totaliser_end: end,
             unaccounted: fuel.unaccounted,
-            started_at: current.started_at.unwrap_or(release.at),
+            started_at,
             ended_at: turn.now.utc,
             finish,
             evidence: fuel.evidence,

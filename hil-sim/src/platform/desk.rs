@@ -19,6 +19,8 @@ use std::num::NonZeroU64;
 use std::time::Instant;
 use uuid::Uuid;
 
+/// Refusals for the time alone.
+const OF_TIME: [&str; 2] = ["too_old", "from_the_future"];
 /// Notices kept for a reader that does not come; older ones are dropped.
 const NOTICES: usize = 1_000;
 
@@ -158,6 +160,11 @@ impl Desk {
         }
     }
 
+    /// Does other things wrong from now on.
+    pub const fn set_faults(&mut self, faults: Faults) {
+        self.terms.faults = faults;
+    }
+
     /// Signs a command and queues it for the link. An authorise of a new order opens its account.
     pub fn issue(&mut self, command: Command, now: Moment) -> Uuid {
         let id = self.ids.make(now.utc);
@@ -261,6 +268,11 @@ impl Desk {
     /// Sales in the order of their sequence.
     pub fn sales(&self) -> impl Iterator<Item = &HeardSale> {
         self.sales.values()
+    }
+
+    /// Movements of totalisers that no sale explains, in the order of their sequence.
+    pub fn unaccounted(&self) -> impl Iterator<Item = &UnaccountedData> {
+        self.unaccounted.values()
     }
 
     /// A nozzle's last state.
@@ -440,6 +452,8 @@ impl Desk {
         issued.replies.push((reply.clone(), now.mono));
         let command = issued.command.clone();
         match first {
+            // Acknowledgements are not remembered by their ids: they say the same however often they come.
+            Some(_) if !command.wants_reply() && OF_TIME.contains(&reply.result.as_str()) => {}
             Some(first) if !reply.repeated || first != reply.result => {
                 return Err(format!(
                     "{} {id} was answered {first}, then {} with repeated {}",
@@ -478,6 +492,8 @@ impl Desk {
                     Ok(())
                 }
             }
+            // Late or sent again by someone: the station is right, and the records come again.
+            Command::Ack(_) | Command::Nack(..) if OF_TIME.contains(&reply.result.as_str()) => Ok(()),
             Command::Ack(_) | Command::Nack(..) => {
                 Err(format!("{} {id} was refused: {} {}", command.kind(), reply.result, reply.detail))
             }

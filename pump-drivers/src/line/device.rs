@@ -64,6 +64,11 @@ impl Device {
         self.dead
     }
 
+    /// Whether it answered the last time it was asked.
+    pub fn is_sound(&self) -> bool {
+        self.misses == 0 && !self.dead && self.statistics.last_good.is_some()
+    }
+
     pub fn handle_link(&mut self, now: Instant) {
         self.misses = 0;
         self.dead = false;

@@ -255,6 +255,14 @@ impl Line {
         self.devices.get(self.current)?.driver.holds_wire_until().filter(|until| *until > now)
     }
 
+    /// Whether only polls in their turn would go out now: the wire is free, and every device answers and is at rest. On an invented
+    /// clock that time may be passed with fewer of them.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let Phase::Free { from } = self.phase else { return false };
+        self.devices.iter().all(|device| device.is_sound() && device.driver.urgency(from) == Urgency::Idle)
+    }
+
     /// Bytes to put on the wire now, all at once.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Vec<u8>> {
         let Phase::Free { from } = self.phase else { return None };
@@ -318,6 +326,15 @@ impl Line {
         let alive = |i: &usize| !self.devices[*i].is_dead() && urgency[*i] > Urgency::Silent;
         let patience = self.patience();
         let waited = |i: &usize| now.since(self.devices[*i].served.unwrap_or(self.round_began));
+        // A probe that was due that long goes first too: else devices that are always a little late starve the dead ones.
+        let late = |i: &usize| {
+            self.devices[*i].is_dead()
+                && urgency[*i] > Urgency::Silent
+                && now.since(self.devices[*i].next_probe) > patience
+        };
+        if let Some(late) = all.clone().filter(late).min_by_key(|i| self.devices[*i].next_probe) {
+            return Some(late);
+        }
         let overdue = all.clone().filter(alive).filter(|i| waited(i) > patience).max_by_key(waited);
         let sequence =
             all.clone().filter(|i| urgency[*i] == Urgency::Sequence && alive(i)).min_by_key(|i| self.rank(*i));
@@ -361,7 +378,8 @@ impl Line {
 
     /// How long a device may wait while others are in a sequence: one and a half of a round without any.
     fn patience(&self) -> Duration {
-        let round: Duration = self.devices.iter().filter(|d| !d.is_dead()).map(|d| d.cost).sum();
+        let pause = self.settings.pause_before_send;
+        let round: Duration = self.devices.iter().filter(|d| !d.is_dead()).map(|d| d.cost + pause).sum();
         (round * 3 / 2).max(Duration::from_millis(50))
     }
 

@@ -1,0 +1,139 @@
+//! The station of a day: 24 nozzles at 12 fuelling points on three lines, as laid out, configured and simulated.
+
+use crate::dispenser::dart::DartConfig;
+use crate::dispenser::flow::FlowProfile;
+use crate::dispenser::record::Fuelling;
+use crate::dispenser::{Address, NozzleIndex};
+use crate::prng::Prng;
+use crate::rig::plan::{DispenserPlan, GradePlan, LinePlan, NozzlePlan, Plan};
+use crate::rig::pumps::{Build, dart_dispenser};
+use crate::wire::{DeviceId, Wire, WireConfig};
+use anyhow::Context as _;
+use edge_daemon::config::{self, Config};
+use forecourt::ids::{FuellingPointId, Grade, NozzleId};
+use forecourt::units::{Currency, UnitPrice, Volume};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Wires.
+const LINES: u16 = 3;
+/// Fuelling points on each.
+const POINTS_PER_LINE: u16 = 4;
+/// Of each line.
+const BAUD: u32 = 9_600;
+
+/// Where a nozzle is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Index of the line.
+    pub line: usize,
+    /// Device on it.
+    pub device: DeviceId,
+    /// Nozzle of the device.
+    pub index: NozzleIndex,
+}
+
+/// What was laid out once and never changes in a day.
+#[derive(Debug)]
+pub struct Station {
+    /// As planned.
+    pub plan: Plan,
+    /// As the daemon reads it.
+    pub config: Config,
+    /// Every nozzle.
+    pub places: BTreeMap<NozzleId, Place>,
+    /// Every fuelling point: its line and device.
+    pub points: BTreeMap<FuellingPointId, (usize, DeviceId)>,
+}
+
+impl Station {
+    /// Writes the configuration into a directory, reads it as the daemon does, and builds the wires with their dispensers.
+    ///
+    /// # Errors
+    /// If the directory cannot be used, or the configuration is refused.
+    pub fn build(directory: &Path, prng: &Prng, echo: bool) -> anyhow::Result<(Self, Vec<Wire>)> {
+        let plan = plan(directory)?;
+        let file = plan.config_file();
+        // These heads want the usual quiet before a frame; demo and bench run without it.
+        let adapter = if echo { "echo = \"strip\"\npause-before-send-ms = 20" } else { "pause-before-send-ms = 20" };
+        let text = plan.toml("mqtt://127.0.0.1:1883", "").replace("pause-before-send-ms = 0", adapter);
+        std::fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
+        let (config, _) = config::load(&file).context("the configuration of the simulated station")?;
+        let build = Build {
+            baud: BAUD,
+            turnaround: DartConfig::TURNAROUND,
+            flow: FlowProfile::default(),
+            prng: prng.fork("dispensers"),
+        };
+        let (mut wires, mut places, mut points) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        for (line, planned) in plan.lines.iter().enumerate() {
+            let mut chance = build.prng.fork(&planned.name);
+            let mut wire = Wire::new(WireConfig { echo, ..WireConfig::clean() }, &chance);
+            for dispenser in &planned.dispensers {
+                let nozzles =
+                    dispenser.nozzles.iter().map(|nozzle| (nozzle.grade.clone(), plan.price_of(&nozzle.grade)));
+                let made = dart_dispenser(Address(dispenser.address), nozzles, &build, &mut chance);
+                let device = wire.connect(Box::new(made));
+                points.insert(dispenser.fuelling_point, (line, device));
+                for (index, nozzle) in (1..).map(NozzleIndex).zip(&dispenser.nozzles) {
+                    places.insert(nozzle.number, Place { line, device, index });
+                }
+            }
+            wires.push(wire);
+        }
+        Ok((Self { plan, config, places, points }, wires))
+    }
+
+    /// What a nozzle sells, and for how much.
+    ///
+    /// # Panics
+    /// For a nozzle that is not here.
+    #[must_use]
+    pub fn sells(&self, nozzle: NozzleId) -> (Grade, UnitPrice) {
+        let grade = self.plan.grade_of(nozzle).expect("a nozzle of the plan").clone();
+        let price = self.plan.price_of(&grade).expect("a grade of the plan");
+        (grade, price)
+    }
+
+    /// Where each totaliser stands.
+    #[must_use]
+    pub fn totalisers(&self, wires: &[&Wire], now: forecourt::time::Instant) -> BTreeMap<NozzleId, Volume> {
+        let read = |place: &Place| wires[place.line].device(place.device)?.pump().totaliser(place.index, now);
+        self.places.iter().filter_map(|(nozzle, place)| Some((*nozzle, read(place)?))).collect()
+    }
+
+    /// Every fuelling at a nozzle in which fuel flowed, oldest first.
+    pub fn fuellings<'a>(&self, wires: &[&'a Wire], nozzle: NozzleId) -> impl Iterator<Item = &'a Fuelling> {
+        let place = self.places.get(&nozzle).copied();
+        let device = place.and_then(|place| Some((place.index, wires[place.line].device(place.device)?)));
+        device.into_iter().flat_map(|(index, device)| {
+            let mine = move |fuelling: &&Fuelling| fuelling.nozzle == Some(index) && fuelling.volume.is_positive();
+            device.pump().fuellings().iter().filter(mine)
+        })
+    }
+}
+
+fn plan(directory: &Path) -> anyhow::Result<Plan> {
+    let grades = [("92", 7_450_000), ("95", 7_960_000), ("0", 7_120_000)];
+    let grades = grades
+        .into_iter()
+        .map(|(code, micros)| Ok(GradePlan { code: Grade::new(code)?, unit_price: UnitPrice::new(micros) }))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let dispenser = |fp: u16| DispenserPlan {
+        fuelling_point: FuellingPointId(fp),
+        address: 0x50 + u8::try_from((fp - 1) % POINTS_PER_LINE).unwrap_or(0),
+        nozzles: (0..2)
+            .map(|side| NozzlePlan {
+                number: NozzleId(fp * 2 - 1 + side),
+                grade: grades[usize::from(fp + side) % grades.len()].code.clone(),
+            })
+            .collect(),
+    };
+    let lines = (0..LINES).map(|line| LinePlan {
+        name: format!("line-{}", line + 1),
+        port: directory.join(format!("line-{}", line + 1)).display().to_string(),
+        dispensers: (1..=POINTS_PER_LINE).map(|fp| dispenser(line * POINTS_PER_LINE + fp)).collect(),
+    });
+    let lines = lines.collect();
+    Ok(Plan { station: "st-sim".into(), currency: Currency::CNY, directory: directory.into(), grades, lines })
+}
