@@ -101,7 +101,7 @@ fn dead_pumps_cost_at_most_a_tenth_and_are_back_within_five_seconds() {
 fn a_dead_pump_among_few_is_back_within_five_seconds_with_the_usual_pause() {
     for pause in [10, 20, 40] {
         let settings = LineSettings { pause_before_send: Duration::from_millis(pause), ..LineSettings::default() };
-        let heads = (0..4).map(|n| head_at(n + 1, 0x50 + n as u8)).collect();
+        let heads = (0..4).map(|n| head_at(n + 1, 0x50 + u8::try_from(n).expect("few"))).collect();
         let devices = (0..4).map(|n| Box::new(Pump::new(0x50 + n)) as Box<dyn Device>).collect();
         let mut world = World::new(settings, heads, devices);
         world.run(Duration::from_secs(10));
