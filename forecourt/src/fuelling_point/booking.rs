@@ -308,6 +308,12 @@ impl FuellingPoint {
         if turn.now.clock == ClockQuality::Unset {
             flags.push(Flag::ClockUnsure);
         }
+        let ended_at = turn.now.utc;
+        let began_at = current.started_at.unwrap_or(release.at);
+        if began_at > ended_at {
+            // The wall clock was set back meanwhile: how long it took is not known.
+            flags.push(Flag::ClockUnsure);
+        }
         flags.sort_unstable();
         flags.dedup();
         let reached = current.ours
@@ -342,8 +348,8 @@ impl FuellingPoint {
             totaliser_start: release.totaliser_start,
             totaliser_end: end,
             unaccounted: fuel.unaccounted,
-            started_at: current.started_at.unwrap_or(release.at),
-            ended_at: turn.now.utc,
+            started_at: began_at.min(ended_at),
+            ended_at,
             finish,
             evidence: fuel.evidence,
             offline: !turn.online(),
