@@ -68,6 +68,15 @@ pub enum Level {
     Full,
 }
 
+/// The file system of the store, and what is watched of it.
+#[derive(Debug)]
+pub struct Watched {
+    /// The data directory.
+    pub directory: std::path::PathBuf,
+    /// Its levels.
+    pub guard: Guard,
+}
+
 /// Watches the levels.
 #[derive(Debug)]
 pub struct Guard {

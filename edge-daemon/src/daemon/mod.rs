@@ -204,8 +204,8 @@ impl Station<'_> {
             recorder,
         };
         let directory = self.config.station.data_directory.clone();
-        let guard = disk::Guard::new(self.config.disk);
-        let task = SiteTask::new(site, facts, self.clock.clone(), ledger, ends, beat, directory, guard);
+        let disk = disk::Watched { directory, guard: disk::Guard::new(self.config.disk) };
+        let task = SiteTask::new(site, facts, self.clock.clone(), ledger, ends, beat, disk);
         let site = tokio::spawn(task.run());
         let store_beat = heart.add("store");
         let watchdog = tokio::spawn(watch_over(heart, store.clone(), store_beat, outbox));

@@ -1,7 +1,7 @@
 //! The one task that owns the core. It never waits for a disk, a wire or the cloud: each has its bounded channel.
 
 use super::clock::Clock;
-use super::disk::{Guard, Level, Space};
+use super::disk::{Level, Space, Watched};
 use super::heart::Beat;
 use super::observe;
 use super::views::{self, Facts};
@@ -86,8 +86,7 @@ pub struct SiteTask {
     backlog: VecDeque<(Ticket, Vec<Write>)>,
     under_way: usize,
     beat: Beat,
-    data_directory: std::path::PathBuf,
-    guard: Guard,
+    disk: Watched,
     /// When each alarm of the disk was raised.
     low_since: Option<UtcTime>,
     full_since: Option<UtcTime>,
@@ -96,35 +95,12 @@ pub struct SiteTask {
 impl SiteTask {
     /// Ready to run.
     #[must_use]
-    pub fn new(
-        site: Site,
-        facts: Facts,
-        clock: Clock,
-        ledger: Reader,
-        ends: Ends,
-        beat: Beat,
-        data_directory: std::path::PathBuf,
-        guard: Guard,
-    ) -> Self {
+    pub fn new(site: Site, facts: Facts, clock: Clock, ledger: Reader, ends: Ends, beat: Beat, disk: Watched) -> Self {
         let points = ends.lines.iter().enumerate();
         let line_of = points.flat_map(|(at, line)| line.points.iter().map(move |fp| (*fp, at))).collect();
         let backlog = VecDeque::new();
         let (low_since, full_since) = (None, None);
-        Self {
-            site,
-            facts,
-            clock,
-            ledger,
-            ends,
-            line_of,
-            backlog,
-            under_way: 0,
-            beat,
-            data_directory,
-            guard,
-            low_since,
-            full_since,
-        }
+        Self { site, facts, clock, ledger, ends, line_of, backlog, under_way: 0, beat, disk, low_since, full_since }
     }
 
     /// Runs until the shutdown, and then until nothing is left to be stored.
@@ -313,15 +289,15 @@ impl SiteTask {
 
     /// Looks at the space that is left, and lets give way what has to.
     fn watch_disk(&mut self) {
-        let Some(space) = Space::on(&self.data_directory) else { return };
+        let Some(space) = Space::on(&self.disk.directory) else { return };
         // A reserve that was given free comes back first: new orders must not live on it.
-        let space = space.less(Store::reserve_missing(&self.data_directory.join(FILE_NAME)));
+        let space = space.less(Store::reserve_missing(&self.disk.directory.join(FILE_NAME)));
         self.facts.disk_free_mb = space.free_mb();
-        let Some((before, level)) = self.guard.look(space) else { return };
+        let Some((before, level)) = self.disk.guard.look(space) else { return };
         let now = self.clock.now();
         let figures = format!("{} % used, {} MB free", space.used_percent(), space.free_mb());
         if level > before {
-            warn!(?level, figures, directory = %self.data_directory.display(), "space runs short");
+            warn!(?level, figures, directory = %self.disk.directory.display(), "space runs short");
         } else {
             info!(?level, figures, "there is more space again");
         }

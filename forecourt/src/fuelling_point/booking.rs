@@ -310,10 +310,10 @@ impl FuellingPoint {
         if current.gap {
             flags.push(Flag::Gap);
         }
-        let started_at = current.started_at.unwrap_or(release.at);
-        // Set back or forth meanwhile: one of the two times is wrong, and nobody can tell which.
-        let jumped = turn.now.utc < started_at;
-        if turn.now.clock == ClockQuality::Unset || jumped {
+        let ended_at = turn.now.utc;
+        let began_at = current.started_at.unwrap_or(release.at);
+        // Set back meanwhile: one of the two times is wrong and nobody can tell which, so no negative time is told.
+        if turn.now.clock == ClockQuality::Unset || began_at > ended_at {
             flags.push(Flag::ClockUnsure);
         }
         flags.sort_unstable();
@@ -350,8 +350,8 @@ impl FuellingPoint {
             totaliser_start: release.totaliser_start,
             totaliser_end: end,
             unaccounted: fuel.unaccounted,
-            started_at,
-            ended_at: turn.now.utc,
+            started_at: began_at.min(ended_at),
+            ended_at,
             finish,
             evidence: fuel.evidence,
             offline: !turn.online(),
