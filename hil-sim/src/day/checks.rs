@@ -38,7 +38,9 @@ pub(super) fn releases(world: &mut World) -> Option<String> {
         let told = world.witness.authorised.get(fp).copied().unwrap_or(0);
         let heard = counted.arrived + counted.in_vain;
         if heard > told {
-            return Some(format!("fuelling point {fp} heard {heard} AUTHORISE, the core said {told}: one went out twice"));
+            return Some(format!(
+                "fuelling point {fp} heard {heard} AUTHORISE, the core said {told}: one went out twice"
+            ));
         }
         if counted.by_us > told {
             let by_us = counted.by_us;

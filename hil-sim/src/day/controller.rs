@@ -484,7 +484,10 @@ impl Controller {
                 Job::Commit(..) => true,
                 Job::Ask(ask) => matches!(
                     ask,
-                    StoreAsk::Acknowledge(_) | StoreAsk::Refuse { .. } | StoreAsk::SetAside(_) | StoreAsk::Remember { .. }
+                    StoreAsk::Acknowledge(_)
+                        | StoreAsk::Refuse { .. }
+                        | StoreAsk::SetAside(_)
+                        | StoreAsk::Remember { .. }
                 ),
             })
     }

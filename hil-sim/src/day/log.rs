@@ -98,7 +98,6 @@ impl Log {
     pub const fn entries(&self) -> u64 {
         self.entries
     }
-
 }
 
 /// The last lines of the day on this thread, oldest first.

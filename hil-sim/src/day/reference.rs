@@ -84,7 +84,9 @@ fn is_sum(sale: &SaleData, fuellings: &[&Fuelling]) -> bool {
 
 fn limit_was(paid: Limit, stood: PumpLimit) -> bool {
     match (paid, stood) {
-        (Limit::Amount(money) | Limit::FullTank(money), PumpLimit::Amount(digits)) => money.get() == i64::from(digits.0),
+        (Limit::Amount(money) | Limit::FullTank(money), PumpLimit::Amount(digits)) => {
+            money.get() == i64::from(digits.0)
+        }
         (Limit::Volume(volume), PumpLimit::Volume(digits)) => volume.get() == i64::from(digits.0) * 10,
         _ => false,
     }

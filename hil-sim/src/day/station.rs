@@ -70,7 +70,8 @@ impl Station {
             let mut chance = build.prng.fork(&planned.name);
             let mut wire = Wire::new(WireConfig { echo, ..WireConfig::clean() }, &chance);
             for dispenser in &planned.dispensers {
-                let nozzles = dispenser.nozzles.iter().map(|nozzle| (nozzle.grade.clone(), plan.price_of(&nozzle.grade)));
+                let nozzles =
+                    dispenser.nozzles.iter().map(|nozzle| (nozzle.grade.clone(), plan.price_of(&nozzle.grade)));
                 let made = dart_dispenser(Address(dispenser.address), nozzles, &build, &mut chance);
                 let device = wire.connect(Box::new(made));
                 points.insert(dispenser.fuelling_point, (line, device));

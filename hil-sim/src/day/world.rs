@@ -176,7 +176,12 @@ impl World {
     ///
     /// # Errors
     /// If there is no directory for it.
-    pub fn new(seed: u64, span: Span, keep: usize, weather: impl FnOnce(&Prng, Span) -> Weather) -> anyhow::Result<Self> {
+    pub fn new(
+        seed: u64,
+        span: Span,
+        keep: usize,
+        weather: impl FnOnce(&Prng, Span) -> Weather,
+    ) -> anyhow::Result<Self> {
         let prng = Prng::new(seed);
         let disk = Disk::new()?;
         let key = KeyPair::from_seed("platform-1", bytes(&mut prng.fork("key")));
@@ -458,8 +463,7 @@ impl World {
             Event::Token { token, retained } => self.token_at_broker(token, retained),
             Event::AtStation { connection, queued } if self.post.connection() == Some(connection) => {
                 let delivery = self.post.deliver(queued.number);
-                let input =
-                    Input::Message { delivery, retained: queued.retained, payload: queued.token.into_bytes() };
+                let input = Input::Message { delivery, retained: queued.retained, payload: queued.token.into_bytes() };
                 self.with_controller(|controller, step, witness| controller.handle_link(input, step, witness));
             }
             Event::Trouble(trouble) => self.trouble(trouble)?,
@@ -639,8 +643,8 @@ impl World {
     }
 
     fn hear_desk(&mut self) {
-        use crate::platform::Notice;
         use crate::platform::Command;
+        use crate::platform::Notice;
         while let Some(notice) = self.desk.poll_notice() {
             match notice {
                 Notice::Reply(Some(Command::Authorise(spec)), reply) if reply.result == "armed" => {
@@ -720,8 +724,14 @@ impl World {
         use crate::platform::{Command, OrderSpec};
         let visit = &self.visits[number];
         let (grade, price) = self.station.sells(visit.nozzle);
-        let spec =
-            OrderSpec::prepaid(visit.order.clone(), visit.nozzle, grade, visit.limit, price, self.station.plan.currency);
+        let spec = OrderSpec::prepaid(
+            visit.order.clone(),
+            visit.nozzle,
+            grade,
+            visit.limit,
+            price,
+            self.station.plan.currency,
+        );
         let moment = self.moment();
         if let Some(after) = visit.cancels_after {
             self.later(after, Event::Cancel(number));
@@ -808,7 +818,13 @@ impl World {
                 for violation in &found[self.violations_seen[slot]..] {
                     if self.weather.is_grave(violation.wrong) {
                         wrong.get_or_insert_with(|| {
-                            format!("line {} {:?}: {:?} by {:02x?}", index + 1, device.address(), violation.wrong, violation.frame)
+                            format!(
+                                "line {} {:?}: {:?} by {:02x?}",
+                                index + 1,
+                                device.address(),
+                                violation.wrong,
+                                violation.frame
+                            )
                         });
                     }
                 }
@@ -836,7 +852,9 @@ impl World {
     /// What is still open, in words; `None` when everything is settled.
     pub(super) fn pending(&self) -> Option<String> {
         let Some(controller) = &self.controller else { return Some("the controller is off".into()) };
-        if let Some((fp, _)) = self.pitches.iter().find(|(_, pitch)| pitch.customer.is_some() || !pitch.waiting.is_empty()) {
+        if let Some((fp, _)) =
+            self.pitches.iter().find(|(_, pitch)| pitch.customer.is_some() || !pitch.waiting.is_empty())
+        {
             return Some(format!("a customer at fuelling point {fp}"));
         }
         if let Some(order) = controller.site().orders().next() {

@@ -322,7 +322,9 @@ impl Line {
         let waited = |i: &usize| now.since(self.devices[*i].served.unwrap_or(self.round_began));
         // A probe that was due that long goes first too: else devices that are always a little late starve the dead ones.
         let late = |i: &usize| {
-            self.devices[*i].is_dead() && urgency[*i] > Urgency::Silent && now.since(self.devices[*i].next_probe) > patience
+            self.devices[*i].is_dead()
+                && urgency[*i] > Urgency::Silent
+                && now.since(self.devices[*i].next_probe) > patience
         };
         if let Some(late) = all.clone().filter(late).min_by_key(|i| self.devices[*i].next_probe) {
             return Some(late);
