@@ -341,10 +341,10 @@ impl World {
         self.heal();
         let limit = self.now + DRAIN;
         self.run_until(limit, Self::is_settled)?;
-        if self.violation.is_none() {
-            if let Some(what) = self.pending() {
-                self.violate(format!("{:?} after the last fault is over: {what}", DRAIN));
-            }
+        if self.violation.is_none()
+            && let Some(what) = self.pending()
+        {
+            self.violate(format!("{DRAIN:?} after the last fault is over: {what}"));
         }
         if self.violation.is_none() {
             for what in super::checks::at_close(self)? {
