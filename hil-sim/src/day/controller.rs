@@ -21,7 +21,7 @@ use edge_daemon::store::{FILE_NAME, Reader, Store};
 use forecourt::command::Command;
 use forecourt::ids::{FuellingPointId, NozzleId, OrderId, ReleaseId, UuidMaker};
 use forecourt::ledger::{Ticket, Write};
-use forecourt::pump::{PumpCommand, PumpEvent};
+use forecourt::pump::{PumpCommand, PumpEvent, Token};
 use forecourt::record::Record;
 use forecourt::site::{Output, Site};
 use forecourt::time::{Instant, Now};
@@ -107,6 +107,9 @@ pub struct Controller {
     effects: VecDeque<Effect>,
     site_due: Option<Instant>,
     link_due: Option<Instant>,
+    /// The last commit that the core asked for, and what each dispenser was last told to be stored.
+    last_ticket: Option<Ticket>,
+    told_stored: BTreeMap<FuellingPointId, Token>,
 }
 
 impl Controller {
@@ -177,6 +180,8 @@ impl Controller {
             effects: VecDeque::new(),
             site_due: None,
             link_due: None,
+            last_ticket: None,
+            told_stored: BTreeMap::new(),
         })
     }
 
@@ -345,8 +350,19 @@ impl Controller {
                     witness.wrong.get_or_insert(what);
                 }
             }
+            let ended = match from.event {
+                PumpEvent::EndSeen { token, .. } | PumpEvent::Ended { token, .. } => Some((from.fp, token)),
+                _ => None,
+            };
+            let before = self.last_ticket;
             self.site.handle_pump(from, step.now);
             self.carry_out(step, witness);
+            // The commit that it asked for has not even reached the store's queue.
+            if let Some((fp, token)) = ended.filter(|_| self.last_ticket != before)
+                && self.told_stored.get(&fp).is_some_and(|told| *told >= token)
+            {
+                witness.wrong.get_or_insert(format!("fp {fp} may forget {token:?} before its sale is durable"));
+            }
         }
         if heard {
             self.settle(step, witness);
@@ -388,9 +404,10 @@ impl Controller {
             match output {
                 Output::Store { ticket, writes } => {
                     note_writes(&writes, step, witness);
+                    self.last_ticket = Some(ticket);
                     self.backlog.push_back((ticket, writes));
                 }
-                Output::Pump { fp, command } => self.command_pump(fp, command, step, witness),
+                Output::Pump { fp, command } => self.tell_pump(fp, command, step, witness),
                 Output::Reply(reply) => {
                     step.log.note(
                         step.at,
@@ -436,7 +453,7 @@ impl Controller {
         }
     }
 
-    fn command_pump(&mut self, fp: FuellingPointId, command: PumpCommand, step: &mut Step<'_>, witness: &mut Witness) {
+    fn tell_pump(&mut self, fp: FuellingPointId, command: PumpCommand, step: &mut Step<'_>, witness: &mut Witness) {
         let Some(line) = self.line_of.get(&fp).copied() else { return };
         step.log.note(step.at, format_args!("fp {fp} told {command:?}"));
         if let PumpCommand::Authorise(release) = &command {
@@ -447,6 +464,9 @@ impl Controller {
                 let what = format!("release {} was sent to a driver {times} times", release.release);
                 witness.wrong.get_or_insert(what);
             }
+        }
+        if let PumpCommand::Stored(token) = command {
+            self.told_stored.insert(fp, token);
         }
         let now = self.local(step.at);
         self.lines[line].handle_command(fp, command, now);
