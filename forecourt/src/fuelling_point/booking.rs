@@ -4,7 +4,7 @@ use super::{Current, FuellingPoint, IfNothing, LastSale, Stage, Timer};
 use crate::desk::{After, Turn};
 use crate::hold::Hold;
 use crate::ids::NozzleId;
-use crate::ledger::{KnownTotaliser, Write};
+use crate::ledger::{KnownTotaliser, Release, Write};
 use crate::order::{Basis, OrderEnd, OrderPhase, ReleaseReason};
 use crate::preset;
 use crate::pump::{PumpCommand, Reading, Snapshot, State, Token};
@@ -97,7 +97,8 @@ impl FuellingPoint {
                 current.release.nozzle = named;
                 current.release.totaliser_start = self.known.get(&named).map(|known| known.volume);
             }
-            let outcome = settlement::settle(&self.known_of(&current, Some(*reading), total, true, turn));
+            let reading = borne_out(&current.release, *reading, total);
+            let outcome = settlement::settle(&self.known_of(&current, Some(reading), total, true, turn));
             let outcome = against_what_was_seen(&current, outcome);
             self.conclude(current, outcome, total, turn);
         } else if let (Some(nozzle), Some(total)) = (reading.nozzle.or(self.only_nozzle()), total) {
@@ -247,7 +248,7 @@ impl FuellingPoint {
         turn: &mut Turn<'_>,
     ) {
         let price = turn.layout().rules_of(nozzle).map_or(UnitPrice::ZERO, |rules| rules.price);
-        let release = crate::ledger::Release {
+        let release = Release {
             release: turn.next_release(),
             order_id: None,
             fp: self.id,
@@ -373,5 +374,17 @@ fn against_what_was_seen(current: &Current, outcome: Settlement) -> Settlement {
             Settlement::Review("fuel was seen to flow, but neither the record nor the totaliser shows it")
         }
         outcome => outcome,
+    }
+}
+
+/// The reading of the end that stands. Between the first and the last another fuelling may have begun at the same head, as when the store
+/// was slow and somebody fuelled by hand: the totaliser tells which of the two it is, and without it that a filling only grows.
+fn borne_out(release: &Release, last: Reading, total: Option<Volume>) -> Reading {
+    let Some(first) = release.end_seen else { return last };
+    let moved = release.totaliser_start.zip(total).and_then(|(start, end)| end.checked_sub(start));
+    match moved {
+        Some(moved) if last.volume != moved && first.volume == moved => first,
+        None if last.volume < first.volume => first,
+        _ => last,
     }
 }

@@ -259,3 +259,21 @@ fn every_state_and_event_do_what_the_table_says() {
     }
     assert_eq!(table.lines().count(), stated.lines().count());
 }
+
+#[test]
+fn a_later_fuelling_at_the_head_does_not_replace_the_one_that_ended() {
+    let later = Reading {
+        volume: Volume::new(2_000),
+        amount: Money::new(1_592),
+        price: Some(UnitPrice::new(7_960_000)),
+        ..reading(0)
+    };
+    for totaliser in [Some(Volume::new(START + 5_000)), None] {
+        let mut bench = Bench::new();
+        bench.bring_to(State::Fuelling);
+        bench.pump(PumpEvent::EndSeen { token: Token(8), reading: reading(5_000) });
+        bench.outputs();
+        bench.pump(PumpEvent::Ended { token: Token(9), reading: later, totaliser });
+        assert_eq!(bench.outputs(), ["sale 5000 3725", "stored"], "{totaliser:?}");
+    }
+}
