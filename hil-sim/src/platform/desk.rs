@@ -19,6 +19,8 @@ use std::num::NonZeroU64;
 use std::time::Instant;
 use uuid::Uuid;
 
+/// Refused in a flood.
+const OVERLOADED: &str = "overloaded";
 /// Refusals for the time alone.
 const OF_TIME: [&str; 2] = ["too_old", "from_the_future"];
 /// Notices kept for a reader that does not come; older ones are dropped.
@@ -451,7 +453,10 @@ impl Desk {
         issued.reply_ids.push(event.id);
         issued.replies.push((reply.clone(), now.mono));
         let command = issued.command.clone();
+        let is_order = matches!(command, Command::Authorise(_));
         match first {
+            // Refused in a flood and not remembered: sent again it may pass. Only an order's refusal is for good.
+            Some(first) if [&first, &reply.result].contains(&&OVERLOADED.to_owned()) && !is_order => {}
             // Acknowledgements are not remembered by their ids: they say the same however often they come.
             Some(_) if !command.wants_reply() && OF_TIME.contains(&reply.result.as_str()) => {}
             Some(first) if !reply.repeated || first != reply.result => {
