@@ -19,6 +19,8 @@ use std::num::NonZeroU64;
 use std::time::Instant;
 use uuid::Uuid;
 
+/// An order that may fuel.
+const TAKEN: [&str; 2] = ["armed", "queued"];
 /// Refused in a flood.
 const OVERLOADED: &str = "overloaded";
 /// Refusals for the time alone.
@@ -457,6 +459,8 @@ impl Desk {
         match first {
             // Refused in a flood and not remembered: sent again it may pass. Only an order's refusal is for good.
             Some(first) if [&first, &reply.result].contains(&&OVERLOADED.to_owned()) && !is_order => {}
+            // Refused for its time by a station that could not write that down and lost power since: it may be refused once more, otherwise.
+            Some(first) if OF_TIME.contains(&first.as_str()) && !TAKEN.contains(&reply.result.as_str()) => {}
             // Acknowledgements are not remembered by their ids: they say the same however often they come.
             Some(_) if !command.wants_reply() && OF_TIME.contains(&reply.result.as_str()) => {}
             Some(first) if !reply.repeated || first != reply.result => {
