@@ -138,7 +138,9 @@ pub fn request(body: &[u8]) -> Request {
         &[b'W', a, b, c, d, e, f] => Request::WriteParameter([a, b], [c, d, e, f]),
         &[b'Z', a, b] => Request::ReadParameter([a, b]),
         &[b'D', a, b] => Request::Channel([a, b]),
-        [letter @ (b'V' | b'M'), digit, b';', data @ ..] => authorise(*letter, *digit, data).unwrap_or(Request::Malformed),
+        [letter @ (b'V' | b'M'), digit, b';', data @ ..] => {
+            authorise(*letter, *digit, data).unwrap_or(Request::Malformed)
+        }
         _ => Request::Malformed,
     }
 }
@@ -186,7 +188,9 @@ impl Reply {
             Self::Volume(nozzle, of, state, volume) => {
                 format!("{};{:06}", head('L', nozzle, of, state), volume.0.min(SIX))
             }
-            Self::Money(nozzle, of, state, money) => format!("{};{:06}", head('R', nozzle, of, state), money.0.min(SIX)),
+            Self::Money(nozzle, of, state, money) => {
+                format!("{};{:06}", head('R', nozzle, of, state), money.0.min(SIX))
+            }
             Self::Transaction(nozzle, of, state, money, volume, price) => {
                 let (money, volume, price) = (money.0.min(SIX), volume.0.min(SIX), price.0.min(FOUR));
                 format!("{};{money:06};{volume:06};{price:04}", head('T', nozzle, of, state))
