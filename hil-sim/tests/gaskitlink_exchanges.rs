@@ -98,7 +98,9 @@ fn a_restart_in_a_running_fuelling_adopts_it_and_writes_nothing() {
     let mut stage = Stage::new(Quirks::default(), Habits::default());
     stage.fuelling(1, Preset::Volume(Volume::new(20_000)));
     stage.restart();
-    stage.until(|event| matches!(event, PumpEvent::Snapshot(s) if s.state == State::Fuelling && s.lifted == Some(NOZZLE)));
+    stage.until(
+        |event| matches!(event, PumpEvent::Snapshot(s) if s.state == State::Fuelling && s.lifted == Some(NOZZLE)),
+    );
     stage.until(|event| matches!(event, PumpEvent::State { state: State::SuspendedFuelling, .. }));
     stage.run(MS(500));
     stage.restart();
@@ -175,7 +177,8 @@ fn a_post_that_can_be_held_goes_on_only_at_our_word() {
 
 #[test]
 fn an_authorisation_is_withdrawn_by_stop_then_close_and_told_only_once_the_post_rests() {
-    for (cancelling, words) in [(Cancelling::EndedByStop, "B S T C1 T S N"), (Cancelling::TakenBackByClose, "B S N S")] {
+    for (cancelling, words) in [(Cancelling::EndedByStop, "B S T C1 T S N"), (Cancelling::TakenBackByClose, "B S N S")]
+    {
         let mut stage = Stage::new(Quirks { cancelling, ..Quirks::default() }, early());
         stage.run(MS(500));
         stage.order(1, Preset::Volume(Volume::new(30_000)));
