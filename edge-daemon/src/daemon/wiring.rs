@@ -5,7 +5,7 @@ use cloud_sync::mqtt::{BadSettings, BrokerUrl};
 use forecourt::ids::NozzleId;
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
 use forecourt::units::UnitPrice;
-use pump_drivers::dart;
+use pump_drivers::{dart, two_wire};
 use pump_drivers::decimals::Decimals;
 use pump_drivers::driver::Driver;
 use pump_drivers::head::{HeadSettings, Rules, validate};
@@ -48,6 +48,7 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
 const fn rules(protocol: Protocol) -> &'static Rules {
     match protocol {
         Protocol::Dart => &dart::RULES,
+        Protocol::TwoWire => &two_wire::RULES,
     }
 }
 
@@ -60,6 +61,7 @@ fn driver(protocol: Protocol, entry: &config::Dispenser, head: HeadSettings) -> 
             };
             Box::new(dart::DartDriver::new(head, dart::Habits { recipe, ..dart::Habits::default() }))
         }
+        Protocol::TwoWire => Box::new(two_wire::TwoWireDriver::new(head, two_wire::Habits::default())),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod dart;
 pub mod flow;
 pub mod physics;
 pub mod record;
+pub mod two_wire;
 
 use calculator::{AmountDigits, VolumeDigits};
 use forecourt::time::Instant;
