@@ -136,6 +136,12 @@ fn is_pty(path: &Path) -> bool {
     std::fs::canonicalize(path).is_ok_and(|path| path.starts_with("/dev/pts"))
 }
 
+/// Whether a divider came near enough to a rate: within 1 %, half of what a byte of 11 bits bears. Ports report what they really make, and
+/// few make a rate such as 5787 bit/s exactly.
+const fn is_near(asked: u32, found: u32) -> bool {
+    asked.abs_diff(found) as u64 * 100 <= asked as u64
+}
+
 fn open_serial(settings: &SerialSettings) -> Result<SerialStream, PortFault> {
     let path = settings.path.display().to_string();
     let parity = match settings.parity {
@@ -154,7 +160,10 @@ fn open_serial(settings: &SerialSettings) -> Result<SerialStream, PortFault> {
     let differs = |what, asked: String, found: String| {
         if asked == found { Ok(()) } else { Err(PortFault::Setting { path: path.clone(), what, asked, found }) }
     };
-    differs("baud", settings.baud.to_string(), port.baud_rate().map_err(open)?.to_string())?;
+    let baud = port.baud_rate().map_err(open)?;
+    if !is_near(settings.baud, baud) {
+        differs("baud", settings.baud.to_string(), baud.to_string())?;
+    }
     if !is_pty(&settings.path) {
         differs("parity", format!("{parity:?}"), format!("{:?}", port.parity().map_err(open)?))?;
         differs("8 data bits", format!("{:?}", DataBits::Eight), format!("{:?}", port.data_bits().map_err(open)?))?;
