@@ -313,7 +313,8 @@ fn a_whole_sale_is_released_followed_and_read() {
     assert!((moved.get() - reading.volume.get()).abs() <= 10, "{moved:?} {reading:?}");
     world.run(2_000);
     assert_eq!((world.ended().len(), world.wrongs(), world.alarms()), (1, vec![], vec![]));
-    assert_eq!(world.line.statistics().devices[0].timeouts, 0);
+    // at most the question for money that came when the handle was just in
+    assert!(world.line.statistics().devices[0].timeouts <= 1, "{:#?}", world.said);
 }
 
 #[test]
@@ -331,7 +332,8 @@ fn a_preset_amount_goes_out_word_for_word_and_ends_the_sale_once() {
     assert_eq!(world.says("17"), 1);
     world.until("preset reached", |event| matches!(event, PumpEvent::Ended { .. }));
     let (reading, _) = world.ended()[0];
-    assert_eq!((reading.volume, reading.amount), (Volume::new(9_524), Money::new(1_000)));
+    assert_eq!(reading.amount, Money::new(1_000));
+    world.assert_true(&reading);
     world.act(Action::HangUp);
     world.run(3_000);
     assert_eq!((world.ended().len(), world.wrongs()), (1, vec![]));
@@ -648,8 +650,7 @@ fn a_lost_word_anywhere_in_a_release_ends_in_one_word_on_it_and_one_release_at_m
         assert_eq!(told, truth, "step {step}");
         let limited = world.truth().iter().all(|(_, amount)| *amount <= 400);
         assert!(limited || world.alarms() == [alarm::OVERRUN], "step {step}: {:?}", world.truth());
-        let grave: Vec<Wrong> =
-            world.wrongs().into_iter().filter(|wrong| !matches!(wrong, Wrong::Malformed)).collect();
+        let grave: Vec<Wrong> = world.wrongs().into_iter().filter(|wrong| !matches!(wrong, Wrong::Malformed)).collect();
         assert!(grave.is_empty() || !limited, "step {step}: {grave:?}");
     }
 }

@@ -5,13 +5,13 @@ use cloud_sync::mqtt::{BadSettings, BrokerUrl};
 use forecourt::ids::NozzleId;
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
 use forecourt::units::UnitPrice;
-use pump_drivers::{dart, two_wire};
 use pump_drivers::decimals::Decimals;
 use pump_drivers::driver::Driver;
 use pump_drivers::head::{HeadSettings, Rules, validate};
 use pump_drivers::line::{Echo, Line, LineSettings};
 use pump_drivers::port::{Parity, SerialSettings, Transport};
 use pump_drivers::protocol::Protocol;
+use pump_drivers::{dart, two_wire};
 use std::collections::BTreeMap;
 
 /// A line with its name and place, ready to be run.

@@ -94,7 +94,8 @@ impl Digits {
     /// Reads words, least significant digit first. `None` if one is no decimal digit.
     #[must_use]
     pub fn of_words(words: &[u8]) -> Option<Self> {
-        let value = words.iter().rev().try_fold(0_u64, |value, word| digit(*word).map(|d| value * 10 + u64::from(d)))?;
+        let value =
+            words.iter().rev().try_fold(0_u64, |value, word| digit(*word).map(|d| value * 10 + u64::from(d)))?;
         Some(Self { value, count: u8::try_from(words.len()).ok()? })
     }
 }

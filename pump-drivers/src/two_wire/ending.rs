@@ -126,8 +126,7 @@ impl TwoWireDriver {
             return if is_new { Verdict::Sale(reading, None) } else { Verdict::Unsure };
         };
         let released = running.nozzle.and_then(|nozzle| self.grade_of(nozzle)).unwrap_or(record.grade);
-        let (of_record, of_released) =
-            (self.moved(before, totals, record.grade), self.moved(before, totals, released));
+        let (of_record, of_released) = (self.moved(before, totals, record.grade), self.moved(before, totals, released));
         let Some(((moved, total), (moved_released, total_released))) = of_record.zip(of_released) else {
             self.told.raise(alarm::GRADE, "the record names a grade that the totals do not have".into(), false);
             return if last { Verdict::Unsure } else { Verdict::Again };
@@ -154,7 +153,12 @@ impl TwoWireDriver {
     }
 
     /// What the meter of a grade counted, over its roll-over too, and where it stands.
-    fn moved(&self, before: &[GradeTotals], after: &[GradeTotals], grade: GradeIndex) -> Option<(Volume, Option<Volume>)> {
+    fn moved(
+        &self,
+        before: &[GradeTotals],
+        after: &[GradeTotals],
+        grade: GradeIndex,
+    ) -> Option<(Volume, Option<Volume>)> {
         let of_grade = |all: &[GradeTotals]| all.iter().find(|t| t.grade == grade).copied();
         let (old, new) = of_grade(before).zip(of_grade(after))?;
         let (from, to, count) = (old.volume.value(), new.volume.value(), new.volume.text().len());

@@ -262,9 +262,10 @@ impl TwoWireDriver {
             (Phase::Running(running), _) => out(running.nozzle),
             (Phase::Ending(ending), _) => out(ending.running.nozzle),
             (_, Some(Status::Call)) => match self.only_nozzle() {
-                None => self.hose.filter(|(_, at)| now.since(*at) <= HOSE_FRESH * 5).and_then(|(hose, _)| {
-                    self.settings.nozzles.iter().find(|n| n.logical == hose).map(|n| n.nozzle)
-                }),
+                None => self
+                    .hose
+                    .filter(|(_, at)| now.since(*at) <= HOSE_FRESH * 5)
+                    .and_then(|(hose, _)| self.settings.nozzles.iter().find(|n| n.logical == hose).map(|n| n.nozzle)),
                 only => only,
             },
             // over, and the handle still out

@@ -127,8 +127,12 @@ impl Head {
             Action::HangUp => self.pump.hang_up(now),
             Action::Squeeze(squeezed) => self.pump.squeeze(squeezed, now),
             Action::Power(on) => {
+                let ended = self.pump.fuellings().len();
                 self.pump.power(on, now);
                 self.follow(now);
+                if self.pump.fuellings().len() > ended {
+                    self.ended(EndCause::PowerCut, now);
+                }
                 self.preset = None;
                 self.end_untold = false;
                 self.state = if self.pump.nozzle_out().is_some() { State::Call } else { State::Idle };

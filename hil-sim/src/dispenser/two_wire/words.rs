@@ -70,9 +70,7 @@ pub fn read(block: &[u8], checks_length: bool) -> Option<Order> {
             let (at, index, digits) = match rest {
                 [0xF8, digits @ ..] => (None, None, digits),
                 [at @ (0xF4 | 0xF5), 0xF8, digits @ ..] => (Some(level(at)), None, digits),
-                [at @ (0xF4 | 0xF5), 0xF6, index, 0xF8, digits @ ..] => {
-                    (Some(level(at)), Some(grade(*index)?), digits)
-                }
+                [at @ (0xF4 | 0xF5), 0xF6, index, 0xF8, digits @ ..] => (Some(level(at)), Some(grade(*index)?), digits),
                 _ => return None,
             };
             let preset = value(digits).filter(|_| matches!(digits.len(), 5 | 6 | 8))?;
