@@ -21,44 +21,6 @@ impl TraceSink for Nowhere {
     fn take(&self, _frame: TraceFrame) {}
 }
 
-/// Opens a pty as a line would, with this rate and parity, and says what rate it reads back, or why it was not opened.
-async fn open(baud: u32, parity: Parity) -> Result<u32, String> {
-    let (_pump_side, line_side) = SerialStream::pair().expect("a pty");
-    let path = PathBuf::from(line_side.name().expect("a name"));
-    drop(line_side);
-    let (commands, commands_in) = mpsc::channel(4);
-    let (reports_out, mut reports) = mpsc::channel(4);
-    let line = Line::new(fast(), vec![Box::new(DartDriver::new(head(), Habits::default())) as Box<dyn Driver>]);
-    let (statistics, _) = watch::channel(line.statistics());
-    let running = tokio::spawn(run(LineTask {
-        transport: Transport::Serial(SerialSettings { path: path.clone(), baud, parity, rs485: false }),
-        line,
-        clock: Arc::new(|| Instant::START),
-        commands: commands_in,
-        reports: reports_out,
-        trace: Arc::new(Nowhere),
-        statistics,
-    }));
-    let report = tokio::time::timeout(Duration::from_secs(10), reports.recv()).await.expect("in time");
-    let rate = std::process::Command::new("stty").arg("-F").arg(&path).arg("speed").output();
-    drop(commands);
-    tokio::time::timeout(Duration::from_secs(5), running).await.expect("it ends").expect("no panic");
-    match report {
-        Some(LineReport::Link { up: true, .. }) => {
-            let said = rate.expect("stty runs").stdout;
-            Ok(String::from_utf8_lossy(&said).trim().parse().unwrap_or_default())
-        }
-        other => Err(format!("{other:?}")),
-    }
-}
-
-#[tokio::test]
-async fn a_port_takes_the_rate_of_two_wire_which_no_table_holds() {
-    for baud in [5_787, 5_760, 9_600] {
-        assert_eq!(open(baud, Parity::Even).await, Ok(baud));
-    }
-}
-
 #[tokio::test]
 async fn a_missing_port_is_reported_and_used_once_it_is_there() {
     let folder = tempfile::tempdir().expect("a folder");
