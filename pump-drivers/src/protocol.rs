@@ -1,7 +1,7 @@
 //! The protocols, by their words in the configuration and on the command line, and what each gives by the same name.
 
 use crate::hex::{Direction, bytes_of};
-use crate::{dart, two_wire};
+use crate::{dart, gaskitlink, two_wire};
 use serde_json::{Value, json};
 
 /// Protocols of dispensers.
@@ -9,19 +9,23 @@ use serde_json::{Value, json};
 pub enum Protocol {
     /// Wayne DART.
     Dart,
+    /// GasKitLink, Censtar export posts.
+    GasKitLink,
     /// Gilbarco two-wire.
     TwoWire,
 }
 
 impl Protocol {
     /// All, by their words.
-    pub const ALL: [(&'static str, Self); 2] = [("dart", Self::Dart), ("gilbarco-two-wire", Self::TwoWire)];
+    pub const ALL: [(&'static str, Self); 3] =
+        [("dart", Self::Dart), ("gaskitlink", Self::GasKitLink), ("gilbarco-two-wire", Self::TwoWire)];
 
     /// The word.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Dart => "dart",
+            Self::GasKitLink => "gaskitlink",
             Self::TwoWire => "gilbarco-two-wire",
         }
     }
@@ -32,6 +36,7 @@ impl Protocol {
     pub fn decode_line(self, hex: &str, direction: Option<Direction>) -> Value {
         match self {
             Self::Dart => dart::decode_line(hex, direction),
+            Self::GasKitLink => gaskitlink::decode_line(hex, direction),
             Self::TwoWire => two_wire::decode_line(hex, direction),
         }
     }
@@ -41,6 +46,7 @@ impl Protocol {
     pub fn stream_decoder(self, direction: Option<Direction>) -> Box<dyn FrameDecoder> {
         match self {
             Self::Dart => Box::new(dart::StreamDecoder::new(direction)),
+            Self::GasKitLink => Box::new(gaskitlink::StreamDecoder::new(direction)),
             Self::TwoWire => Box::new(two_wire::StreamDecoder::new(direction)),
         }
     }

@@ -11,7 +11,7 @@ use pump_drivers::head::{HeadSettings, Rules, validate};
 use pump_drivers::line::{Echo, Line, LineSettings};
 use pump_drivers::port::{Parity, SerialSettings, Transport};
 use pump_drivers::protocol::Protocol;
-use pump_drivers::{dart, two_wire};
+use pump_drivers::{dart, gaskitlink, two_wire};
 use std::collections::BTreeMap;
 
 /// A line with its name and place, ready to be run.
@@ -48,6 +48,7 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
 const fn rules(protocol: Protocol) -> &'static Rules {
     match protocol {
         Protocol::Dart => &dart::RULES,
+        Protocol::GasKitLink => &gaskitlink::RULES,
         Protocol::TwoWire => &two_wire::RULES,
     }
 }
@@ -61,6 +62,7 @@ fn driver(protocol: Protocol, entry: &config::Dispenser, head: HeadSettings) -> 
             };
             Box::new(dart::DartDriver::new(head, dart::Habits { recipe, ..dart::Habits::default() }))
         }
+        Protocol::GasKitLink => Box::new(gaskitlink::GasKitLinkDriver::new(head, gaskitlink::Habits::default())),
         Protocol::TwoWire => Box::new(two_wire::TwoWireDriver::new(head, two_wire::Habits::default())),
     }
 }
