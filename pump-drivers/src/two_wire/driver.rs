@@ -3,7 +3,8 @@
 
 use super::block::{GradeIndex, GradeTotals, HostBlock, Transaction};
 use super::habits::Habits;
-use super::sale::{MOST_AUTHORISES, Phase, Task};
+use super::release::MOST_AUTHORISES;
+use super::sale::{Phase, Task};
 use super::talk::{Answer, Asked, Ear, Heard};
 use super::word::{Command, PumpNumber, Status};
 use crate::driver::{Driver, Exchange, Expect, Progress, Urgency};

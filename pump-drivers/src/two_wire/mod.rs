@@ -6,6 +6,8 @@ mod driver;
 mod ending;
 pub mod extended;
 mod habits;
+mod prices;
+mod release;
 mod sale;
 mod talk;
 pub mod word;

@@ -1,34 +1,21 @@
-//! What is asked of a two-wire head when, and what its answers mean: reading in, prices, release and the running sale (two-wire sheet,
-//! sections 8 to 10 and 13).
+//! What is asked of a two-wire head when, and what its answers mean: reading in, and the running sale (two-wire sheet,
+//! sections 8, 9 and 13).
 
-use super::block::{Digits, GradeTotals, HostBlock, Transaction};
+use super::block::{Digits, GradeTotals, Transaction};
 use super::driver::{TwoWireDriver, alarm};
 use super::ending::Ending;
+use super::prices::{MOST_PRICE_TRIES, PRICE_RETRY, PRICE_SETTLES};
+use super::release::{AUTHORISE_SHOWS, Releasing, Step};
 use super::talk::Answer;
 use super::word::Status;
 use core::time::Duration;
 use forecourt::ids::NozzleId;
-use forecourt::pump::{Authorise, Preset, PumpEvent, Reading, Refusal, State};
+use forecourt::pump::{Authorise, PumpEvent, Reading, Refusal, State};
 use forecourt::time::Instant;
 use forecourt::units::{Money, UnitPrice, Volume};
-use std::collections::BTreeMap;
 
-/// Authorises of one release, each after a look at the state.
-pub(super) const MOST_AUTHORISES: u8 = 3;
-/// Presets of one release; each but the last was refused.
-const MOST_PRESETS: u8 = 2;
 /// Readings of a record or of totals until two must agree.
 pub(super) const MOST_READINGS: u8 = 5;
-/// Times that a price is written until it must read back.
-const MOST_PRICE_TRIES: u8 = 3;
-/// From an authorise to the next word (sheet, section 12).
-const AUTHORISE_SHOWS: Duration = Duration::from_millis(68);
-/// From a preset to the look whether the handle is still out.
-const PRESET_SETTLES: Duration = Duration::from_millis(100);
-/// From a price to its reading back.
-const PRICE_SETTLES: Duration = Duration::from_millis(1_000);
-/// From a price that did not read back to the next try.
-const PRICE_RETRY: Duration = Duration::from_millis(2_000);
 /// How old the word on the hose may be.
 const HOSE_FRESH: Duration = Duration::from_millis(1_000);
 /// What any dispenser may deliver beyond its limit.
@@ -110,33 +97,6 @@ pub struct ReadIn {
     hose_asked: u8,
 }
 
-pub struct Releasing {
-    order: Authorise,
-    step: Step,
-    repriced: bool,
-    presets: u8,
-    /// When the preset went out. Without it there is no authorise.
-    preset_at: Option<Instant>,
-    authorises: u8,
-    /// When the last authorise went out.
-    sent: Option<Instant>,
-    /// Taken back: no further authorise.
-    cancelled: bool,
-    failures: u8,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// Which hose, which price, and the totals before.
-    Look,
-    Reprice,
-    Preset,
-    Authorise,
-    Judge,
-    /// The handle is in after an authorise: whether the totals moved unseen.
-    Check,
-}
-
 /// A sale under way.
 #[derive(Clone, Debug)]
 pub struct Running {
@@ -174,84 +134,6 @@ impl Phase {
 }
 
 impl TwoWireDriver {
-    // ---- commands ----
-
-    pub(super) fn authorise(&mut self, order: Authorise, now: Instant) {
-        if let Err(why) = self.may_release(&order, now) {
-            self.told.emit(PumpEvent::Refused { release: order.release, why });
-            return;
-        }
-        self.drop_task();
-        self.disowned = false;
-        self.rest_until = now;
-        self.phase = Phase::Releasing(Releasing {
-            order,
-            step: Step::Look,
-            repriced: false,
-            presets: 0,
-            preset_at: None,
-            authorises: 0,
-            sent: None,
-            cancelled: false,
-            failures: 0,
-        });
-        self.pursue();
-    }
-
-    fn may_release(&self, order: &Authorise, now: Instant) -> Result<(), Refusal> {
-        if !matches!(self.phase, Phase::Ready) || !self.told.is_settled() || self.stop.is_some() {
-            return Err(Refusal::Unsettled);
-        }
-        if let Some(alarm) = self.told.alarm() {
-            return Err(Refusal::Faulty(alarm.to_owned()));
-        }
-        if self.state != Some(Status::Call) || self.lifted(now) != Some(order.nozzle) {
-            return Err(Refusal::NotCalling);
-        }
-        let grade = self.grade_of(order.nozzle).ok_or(Refusal::NotCalling)?;
-        if self.habits.preset(&self.settings, order.preset, grade).is_none() {
-            return Err(Refusal::PresetUnsupported);
-        }
-        Ok(())
-    }
-
-    pub(super) fn withdraw(&mut self) {
-        let sent = match &mut self.phase {
-            Phase::Releasing(releasing) => {
-                releasing.cancelled = true;
-                releasing.sent.is_some()
-            }
-            _ => false,
-        };
-        if sent || matches!(self.phase, Phase::Running(_)) || self.state.is_some_and(Status::is_released) {
-            self.order_stop();
-        } else if matches!(self.phase, Phase::Releasing(_)) {
-            self.refuse(Refusal::NoEffect);
-        }
-    }
-
-    pub(super) fn set_prices(&mut self, prices: &BTreeMap<NozzleId, UnitPrice>) {
-        for nozzle in &mut self.settings.nozzles {
-            let Some(price) = prices.get(&nozzle.nozzle) else { continue };
-            if self.settings.decimals.price_number(*price, self.habits.width.price().into()).is_none() {
-                let name = nozzle.nozzle;
-                let text = format!("price {price:?} of nozzle {name} cannot be written in the digits of this head");
-                self.told.raise(alarm::PRICE, text, false);
-                continue;
-            }
-            nozzle.price = *price;
-            self.prices_due = true;
-            self.price_tries = 0;
-        }
-    }
-
-    /// The pump is lost while a release was being written and no authorise went out. If one did, only a new look can tell.
-    pub(super) fn give_up_release(&mut self) {
-        if let Phase::Releasing(Releasing { sent: None, .. }) = self.phase {
-            self.refuse(Refusal::Faulty("the pump fell silent before it was released".into()));
-        }
-    }
-
     // ---- what to ask ----
 
     /// The handle that is out. A head with one nozzle needs no extended status for it.
@@ -280,7 +162,7 @@ impl TwoWireDriver {
         }
     }
 
-    fn hose_is_wanted(&self, now: Instant) -> bool {
+    pub(super) fn hose_is_wanted(&self, now: Instant) -> bool {
         let fresh = self.hose.is_some_and(|(_, at)| now.since(at) <= HOSE_FRESH);
         self.settings.nozzles.len() > 1 && self.state == Some(Status::Call) && !fresh && now >= self.data_next_at
     }
@@ -315,47 +197,6 @@ impl TwoWireDriver {
         }
     }
 
-    fn wanted_for_prices(&self, state: Status, now: Instant) -> Option<Task> {
-        let may = self.prices_due && state == Status::Idle && self.told.is_settled() && self.stop.is_none();
-        if !may || self.price_check_at.is_some_and(|at| now < at) {
-            return None;
-        }
-        let Some(wrong) = self.wrong_price().filter(|_| self.price_check_at.is_none()) else {
-            return Some(Task::Totals);
-        };
-        (now >= self.data_next_at).then_some(Task::Price(wrong))
-    }
-
-    /// The first nozzle whose price is known not to be ours.
-    fn wrong_price(&self) -> Option<usize> {
-        self.settings.nozzles.iter().position(|n| self.shown_price(n.nozzle).is_some_and(|shown| shown != n.price))
-    }
-
-    fn wanted_for_release(&self, releasing: &Releasing, state: Status, now: Instant) -> Option<Task> {
-        let spaced = now >= self.data_next_at;
-        if releasing.step == Step::Check {
-            return Some(Task::Totals);
-        }
-        if state != Status::Call {
-            return None;
-        }
-        match releasing.step {
-            Step::Look if self.hose_is_wanted(now) => Some(Task::Extended),
-            Step::Look if self.price_check_at.is_some_and(|at| now < at) => None,
-            Step::Look => Some(Task::Totals),
-            Step::Reprice => {
-                let at = self.settings.nozzles.iter().position(|n| n.nozzle == releasing.order.nozzle)?;
-                spaced.then_some(Task::Price(at))
-            }
-            Step::Preset => spaced.then_some(Task::Preset),
-            Step::Authorise => {
-                let settled = releasing.preset_at? + PRESET_SETTLES;
-                (self.seen_at >= settled).then_some(Task::Authorise)
-            }
-            Step::Judge | Step::Check => None,
-        }
-    }
-
     /// Whether one question is to follow another at once.
     pub(super) fn is_urgent(&self, now: Instant) -> bool {
         match &self.phase {
@@ -364,19 +205,6 @@ impl TwoWireDriver {
             Phase::Ending(_) => self.rest_until <= now,
             Phase::ReadIn(_) | Phase::Ready => self.task.is_some() || self.wanted(now).is_some(),
         }
-    }
-
-    pub(super) fn price_block(&self, at: usize) -> Option<HostBlock> {
-        let nozzle = self.settings.nozzles.get(at)?;
-        let count = self.habits.width.price();
-        let number = self.settings.decimals.price_number(nozzle.price, count.into())?;
-        let grade = self.grade_of(nozzle.nozzle)?;
-        Some(HostBlock::Price { level: self.habits.level, grade, price: Digits::new(number, count)? })
-    }
-
-    pub(super) fn preset_block(&self) -> Option<HostBlock> {
-        let Phase::Releasing(releasing) = &self.phase else { return None };
-        self.habits.preset(&self.settings, releasing.order.preset, self.grade_of(releasing.order.nozzle)?)
     }
 
     // ---- what went out ----
@@ -398,21 +226,6 @@ impl TwoWireDriver {
             };
         }
         self.pursue();
-    }
-
-    /// An authorise goes out now. Until when the wire is to be quiet.
-    pub(super) fn note_authorised(&mut self, now: Instant) -> Instant {
-        let shows = now + AUTHORISE_SHOWS;
-        if let Phase::Releasing(releasing) = &mut self.phase {
-            releasing.authorises += 1;
-            releasing.sent = Some(now);
-            releasing.step = Step::Judge;
-        } else {
-            self.resumes_left = self.resumes_left.saturating_sub(1);
-            self.resumed_at = now;
-        }
-        self.pursue();
-        shows
     }
 
     // ---- what came back ----
@@ -460,16 +273,7 @@ impl TwoWireDriver {
         self.pursue();
     }
 
-    fn note_released(&mut self, order: &Authorise, now: Instant) {
-        self.told.emit(PumpEvent::Released { release: order.release });
-        let limit = match order.preset {
-            Preset::Amount(amount) => Some(amount),
-            Preset::Volume(volume) => order.price.cost_of(volume, self.settings.currency),
-        };
-        self.begin_running(Some(order), limit, now);
-    }
-
-    fn begin_running(&mut self, order: Option<&Authorise>, limit: Option<Money>, now: Instant) {
+    pub(super) fn begin_running(&mut self, order: Option<&Authorise>, limit: Option<Money>, now: Instant) {
         let lifted = order.map(|order| order.nozzle).or_else(|| self.only_nozzle());
         self.drop_task();
         self.phase = Phase::Running(Running {
@@ -547,16 +351,6 @@ impl TwoWireDriver {
         }
     }
 
-    /// Totals count once they are what they were, or were read twice: their check has four bits.
-    fn believe(&mut self, totals: Vec<GradeTotals>) -> bool {
-        let believed = self.totals.as_ref() == Some(&totals) || self.totals_read.as_ref() == Some(&totals);
-        if believed {
-            self.totals = Some(totals.clone());
-        }
-        self.totals_read = Some(totals);
-        believed
-    }
-
     fn handle_money(&mut self, read: u64) {
         match &mut self.phase {
             Phase::ReadIn(read_in) => read_in.money.take(read),
@@ -612,22 +406,6 @@ impl TwoWireDriver {
         }
         self.pursue();
         self.go_on(now);
-    }
-
-    /// The pump said that it refused the last command or block.
-    pub(super) fn handle_data_error(&mut self, now: Instant) {
-        let Phase::Releasing(releasing) = &mut self.phase else { return };
-        if releasing.step != Step::Authorise {
-            return;
-        }
-        if releasing.presets < MOST_PRESETS {
-            releasing.preset_at = None;
-            releasing.step = Step::Preset;
-            self.data_next_at = now + self.habits.data_next_spacing;
-            self.pursue();
-        } else {
-            self.refuse(Refusal::Faulty("a refusal of its preset: check the preset form set for this head".into()));
-        }
     }
 
     /// Takes the next step where one is due.
@@ -713,70 +491,7 @@ impl TwoWireDriver {
         })
     }
 
-    // ---- release ----
-
-    fn refuse(&mut self, why: Refusal) {
-        if let Phase::Releasing(releasing) = &self.phase {
-            let release = releasing.order.release;
-            self.disowned = releasing.sent.is_some();
-            self.told.emit(PumpEvent::Refused { release, why });
-            self.phase = Phase::Ready;
-            self.drop_task();
-        }
-    }
-
-    /// Price and totals were read anew, the handle being out.
-    fn check_price(&mut self, now: Instant) {
-        let lifted = self.lifted(now);
-        let Phase::Releasing(releasing) = &self.phase else { return };
-        let (wanted, nozzle, repriced) = (releasing.order.price, releasing.order.nozzle, releasing.repriced);
-        let shown = self.shown_price(nozzle).unwrap_or(UnitPrice::ZERO);
-        if lifted != Some(nozzle) {
-            self.refuse(Refusal::NotCalling);
-            return;
-        }
-        // writing our price helps only if it is the order's
-        let ours = self.nozzle(nozzle).is_some_and(|n| n.price == wanted);
-        let step = match shown == wanted {
-            true => Step::Preset,
-            false if ours && !repriced => Step::Reprice,
-            false => {
-                self.refuse(Refusal::PriceMismatch { shown });
-                return;
-            }
-        };
-        if let Phase::Releasing(releasing) = &mut self.phase {
-            releasing.repriced |= step == Step::Reprice;
-            releasing.step = step;
-        }
-    }
-
-    /// An authorise went out, the state was seen since, and the pump still calls. Whether to try again.
-    fn judge(&mut self) {
-        let Phase::Releasing(releasing) = &mut self.phase else { return };
-        if releasing.cancelled || releasing.authorises >= MOST_AUTHORISES {
-            self.refuse(Refusal::NoEffect);
-        } else {
-            releasing.step = Step::Authorise;
-        }
-    }
-
     // ---- reports ----
-
-    fn shown_price(&self, nozzle: NozzleId) -> Option<UnitPrice> {
-        let grade = self.grade_of(nozzle)?;
-        let totals = self.totals.as_ref()?.iter().find(|totals| totals.grade == grade)?;
-        let number = i64::try_from(totals.price(self.habits.level).value()).ok()?;
-        self.settings.decimals.price(number)
-    }
-
-    pub(super) fn tell_prices(&mut self) {
-        for nozzle in self.settings.nozzles.clone() {
-            if let Some(price) = self.shown_price(nozzle.nozzle) {
-                self.told.price(nozzle.nozzle, price, false);
-            }
-        }
-    }
 
     fn core_state(&self) -> State {
         let flowed = matches!(&self.phase, Phase::Running(running) if running.has_flowed());

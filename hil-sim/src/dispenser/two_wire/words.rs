@@ -55,7 +55,7 @@ pub fn read(block: &[u8], checks_length: bool) -> Option<Order> {
     }
     let [0xFF, length, content @ .., 0xFB] = covered else { return None };
     // words after the length, counted down to a multiple of 16
-    if checks_length && (usize::from(length % 16) + block.len() - 2) % 16 != 0 {
+    if checks_length && !(usize::from(length % 16) + block.len() - 2).is_multiple_of(16) {
         return None;
     }
     let grade = |word: u8| word.checked_sub(0xE0);
