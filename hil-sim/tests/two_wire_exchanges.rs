@@ -78,7 +78,8 @@ fn nozzle(number: u16) -> NozzleId {
 fn driver(plan: &Plan) -> Box<dyn Driver> {
     let decimals = Decimals { volume: 3, price: 3, amount: 2, totals: plan.quirks.totals_decimals };
     let mut settings = HeadSettings::new(FP, 7, decimals, eur());
-    for (logical, ours) in (1..).zip([1_050, 1_250].into_iter().take(plan.shown.len())) {
+    let ours = [1_050, 1_250, 1_260, 1_270, 1_280, 1_290];
+    for (logical, ours) in (1..).zip(ours.into_iter().take(plan.shown.len())) {
         settings = settings.with_nozzle(logical, nozzle(logical.into()), price(ours));
     }
     settings.suspend = plan.suspend;
@@ -657,6 +658,7 @@ fn a_lost_word_anywhere_in_a_release_ends_in_one_word_on_it_and_one_release_at_m
 
 #[test]
 fn noise_never_makes_a_wrong_figure() {
+    let mut all = 0;
     for seed in 0..12 {
         let faults = Faults {
             bit_flip: PerMillion(300),
@@ -685,5 +687,74 @@ fn noise_never_makes_a_wrong_figure() {
         }
         let flowed = truth.iter().filter(|(volume, _)| volume.is_positive()).count();
         assert!(sold <= flowed, "seed {seed}: {sold} sales of {flowed} fuellings");
+        all += sold;
     }
+    assert!(all > 30, "{all} sales came through");
+}
+
+#[test]
+fn a_head_of_six_grades_is_read_and_sells_its_last() {
+    let shown = vec![1_050, 1_250, 1_260, 1_270, 1_280, 1_290];
+    let habits = Habits { width: Width::Eight, ..Habits::default() };
+    let plan = Plan { shown, habits, quirks: Quirks { large: true, ..Quirks::default() }, ..Plan::default() };
+    let mut world = World::idle(&plan);
+    assert_eq!(world.snapshot().totalisers.len(), 6);
+    world.act(Action::Lift(NozzleIndex(6)));
+    world.until("hose 6", |event| *event == PumpEvent::State { state: State::Calling, lifted: Some(nozzle(6)) });
+    world.order_of(6, euros(1_000), 1_290);
+    world.until_released();
+    let (reading, _) = world.until_ended();
+    assert_eq!((reading.nozzle, reading.price), (Some(nozzle(6)), Some(price(1_290))));
+    world.assert_true(&reading);
+    assert_eq!((world.wrongs(), world.alarms()), (vec![], vec![]));
+}
+
+#[test]
+fn a_preset_that_got_lost_is_watched_and_the_pump_stopped_at_the_limit() {
+    // the head reads a preset with one decimal where two are set: ten times as much may flow
+    let quirks = Quirks { preset_decimals: 1, ..Quirks::default() };
+    let mut world = World::idle(&Plan { quirks, ..Plan::default() });
+    world.lift();
+    world.order(Preset::Volume(Volume::new(2_000)));
+    world.until_released();
+    world.until("alarm", |event| matches!(event, PumpEvent::Alarm { code: alarm::OVERRUN, .. }));
+    world.run(2_000);
+    let (volume, _) = *world.truth().last().expect("a fuelling");
+    assert!(volume < Volume::new(4_000), "{volume:?}");
+    world.act(Action::HangUp);
+    let (reading, _) = world.until_ended();
+    world.assert_true(&reading);
+}
+
+#[test]
+fn a_restart_after_a_preset_end_finds_the_sale_and_does_not_take_the_handle_for_a_new_call() {
+    let plan = Plan::default();
+    let mut world = World::idle(&plan);
+    world.lift();
+    world.order(euros(300));
+    world.until_released();
+    world.until_ended();
+    world.restart(&plan);
+    world.run(3_000);
+    let snapshot = world.snapshot();
+    world.assert_true(&snapshot.reading.expect("a record"));
+    assert_eq!((snapshot.state, snapshot.lifted, snapshot.totalisers.len()), (State::Calling, Some(nozzle(1)), 1));
+    world.order(euros(300));
+    world.run(1_000);
+    assert_eq!((world.refusals(), world.says("17")), (vec![Refusal::NotCalling], 1));
+}
+
+#[test]
+fn wrong_decimals_of_the_totals_are_an_alarm() {
+    let mut plan = Plan::default();
+    let mut world = World::idle(&plan);
+    plan.quirks.totals_decimals = 1;
+    world.restart(&plan);
+    world.run(3_000);
+    world.lift();
+    world.order(euros(1_000));
+    world.until_released();
+    let (reading, _) = world.until_ended();
+    world.assert_true(&reading);
+    assert_eq!(world.alarms(), [alarm::DECIMALS]);
 }
