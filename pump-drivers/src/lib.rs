@@ -13,3 +13,4 @@ pub mod line;
 pub mod port;
 pub mod protocol;
 pub mod told;
+pub mod two_wire;
