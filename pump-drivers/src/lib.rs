@@ -6,4 +6,5 @@
 pub mod dart;
 pub mod driver;
 pub mod line;
+pub mod modbus;
 pub mod port;

@@ -1,0 +1,2 @@
+//! Modbus with profile files: register maps are data, never code.
+pub mod wire;
