@@ -19,7 +19,8 @@ fuzz_target!(|payload: &[u8]| {
     };
     let plain = plain.expect("what is carried out is strict JSON");
     let again = serde_json::to_vec(&plain).expect("JSON");
-    let (id, said_again) = receive(&sign(&again)).map(|(opened, inbound)| (opened.id().clone(), inbound)).expect("read");
+    let (id, said_again) =
+        receive(&sign(&again)).map(|(opened, inbound)| (opened.id().clone(), inbound)).expect("read");
     assert_eq!((opened.id(), &inbound), (&id, &said_again), "blanks and the order of members do not matter");
     if let Inbound::Site(command) = inbound
         && let Ask::Authorise(order) = command.ask

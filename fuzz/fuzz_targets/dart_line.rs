@@ -2,8 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pump_drivers::dart::message::Direction;
 use pump_drivers::dart::{StreamDecoder, decode_line};
+use pump_drivers::hex::Direction;
+use pump_drivers::protocol::FrameDecoder;
 
 fuzz_target!(|text: &str| {
     for direction in [None, Some(Direction::Controller), Some(Direction::Pump)] {

@@ -4,7 +4,9 @@
 use libfuzzer_sys::fuzz_target;
 use pump_drivers::dart::StreamDecoder;
 use pump_drivers::dart::frame::{Control, Found, Frame, Receiver, decode, encode_block, encode_short};
-use pump_drivers::dart::message::{Direction, read_controller, read_pump, walk, write};
+use pump_drivers::dart::message::{read_controller, read_pump, walk, write};
+use pump_drivers::hex::Direction;
+use pump_drivers::protocol::FrameDecoder;
 
 fuzz_target!(|data: &[u8]| {
     let Some((cut, bytes)) = data.split_first() else { return };

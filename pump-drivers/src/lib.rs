@@ -4,7 +4,12 @@
 //! a [`driver::Driver`] for each device on it what to say next. See `docs/architecture.md`.
 
 pub mod dart;
+pub mod decimals;
 pub mod driver;
+pub mod head;
+pub mod hex;
 pub mod line;
 pub mod modbus;
 pub mod port;
+pub mod protocol;
+pub mod told;

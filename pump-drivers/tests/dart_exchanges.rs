@@ -7,8 +7,8 @@ use common::*;
 use core::time::Duration;
 use forecourt::pump::{Preset, PumpEvent, Snapshot, State};
 use forecourt::units::{Money, Volume};
-use pump_drivers::dart::Recipe;
 use pump_drivers::dart::frame::{Control, decode, encode_block, encode_short};
+use pump_drivers::dart::{Habits, Recipe};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -92,9 +92,8 @@ struct Stage {
 impl Stage {
     fn new(recipe: Recipe, steps: Vec<Step>) -> Self {
         let play = Rc::new(RefCell::new(Play::default()));
-        let mut settings = head();
-        settings.recipe = recipe;
-        let world = World::new(fast(), vec![settings], vec![Box::new(Script(play.clone()))]);
+        let driver = dart(head(), Habits { recipe, ..Habits::default() });
+        let world = World::with_drivers(fast(), vec![driver], vec![Box::new(Script(play.clone()))]);
         let mut stage = Self { world, play };
         stage.go(steps);
         stage

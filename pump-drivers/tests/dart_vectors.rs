@@ -1,7 +1,8 @@
 //! Every frame of the vector file: good ones decode to the stated meaning, wrong ones are refused.
 
-use pump_drivers::dart::message::Direction;
 use pump_drivers::dart::{StreamDecoder, decode_line};
+use pump_drivers::hex::Direction;
+use pump_drivers::protocol::FrameDecoder;
 use serde_json::Value;
 
 struct Vector {

@@ -6,8 +6,8 @@ use common::{Device, FP, Pump, fast, head};
 use core::time::Duration;
 use forecourt::pump::{FromPump, PumpCommand, PumpEvent};
 use forecourt::time::Instant;
-use pump_drivers::dart::DartDriver;
 use pump_drivers::dart::frame::STOP_FLAG;
+use pump_drivers::dart::{DartDriver, Habits};
 use pump_drivers::driver::Driver;
 use pump_drivers::line::{Line, TraceFrame};
 use pump_drivers::port::{LineReport, LineTask, TraceSink, Transport, run};
@@ -50,7 +50,7 @@ async fn a_device_server_that_goes_is_reported_and_connected_again_and_the_pump_
     let (commands, commands_in) = mpsc::channel(16);
     let (reports_out, mut reports) = mpsc::channel(16);
     let trace = Arc::new(Counter::default());
-    let line = Line::new(fast(), vec![Box::new(DartDriver::new(head())) as Box<dyn Driver>]);
+    let line = Line::new(fast(), vec![Box::new(DartDriver::new(head(), Habits::default())) as Box<dyn Driver>]);
     let (statistics, _) = watch::channel(line.statistics());
     let began = std::time::Instant::now();
     let clock = Arc::new(move || Instant::from_micros(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)));

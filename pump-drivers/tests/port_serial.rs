@@ -5,7 +5,7 @@ mod common;
 use common::{fast, head};
 use core::time::Duration;
 use forecourt::time::Instant;
-use pump_drivers::dart::DartDriver;
+use pump_drivers::dart::{DartDriver, Habits};
 use pump_drivers::driver::Driver;
 use pump_drivers::line::{Line, TraceFrame};
 use pump_drivers::port::{LineReport, LineTask, Parity, SerialSettings, TraceSink, Transport, run};
@@ -27,7 +27,7 @@ async fn a_missing_port_is_reported_and_used_once_it_is_there() {
     let path: PathBuf = folder.path().join("pumps");
     let (commands, commands_in) = mpsc::channel(4);
     let (reports_out, mut reports) = mpsc::channel(4);
-    let line = Line::new(fast(), vec![Box::new(DartDriver::new(head())) as Box<dyn Driver>]);
+    let line = Line::new(fast(), vec![Box::new(DartDriver::new(head(), Habits::default())) as Box<dyn Driver>]);
     let (statistics, _) = watch::channel(line.statistics());
     let began = std::time::Instant::now();
     let transport =

@@ -8,6 +8,7 @@ mod read;
 mod walk;
 
 pub use problem::{ConfigFault, Problem, Severity};
+pub use pump_drivers::protocol::Protocol;
 pub use read::parse;
 
 use core::time::Duration;
@@ -193,26 +194,6 @@ pub struct Line {
     pub comm_lost: Duration,
     /// Who hangs on it.
     pub dispensers: Vec<Dispenser>,
-}
-
-/// Protocols of dispensers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Protocol {
-    /// Wayne DART.
-    Dart,
-}
-
-impl Protocol {
-    /// All, by the word used in the configuration and on the command line.
-    pub const ALL: [(&'static str, Self); 1] = [("dart", Self::Dart)];
-
-    /// The word.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Dart => "dart",
-        }
-    }
 }
 
 /// Where a line is plugged in.

@@ -3,9 +3,8 @@
 use crate::config::{Config, Protocol};
 use crate::ctl::{Direction, Failure, exit, show::cell};
 use crate::trace::{Entry, TraceReader, Verdict};
-use pump_drivers::dart;
+use pump_drivers::hex::{self, hex_of};
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 use std::io::{BufRead, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,10 +14,10 @@ const MAX_LINE: u64 = 1024 * 1024;
 /// How often a followed ring is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
-fn dart_direction(direction: Direction) -> dart::message::Direction {
+const fn who(direction: Direction) -> hex::Direction {
     match direction {
-        Direction::Controller => dart::message::Direction::Controller,
-        Direction::Pump => dart::message::Direction::Pump,
+        Direction::Controller => hex::Direction::Controller,
+        Direction::Pump => hex::Direction::Pump,
     }
 }
 
@@ -29,15 +28,14 @@ pub(super) fn decode(
     input: &mut dyn BufRead,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let Protocol::Dart = protocol;
-    let direction = direction.map(dart_direction);
-    let mut decoder = dart::StreamDecoder::new(direction);
+    let direction = direction.map(who);
+    let mut decoder = protocol.stream_decoder(direction);
     while let Some(line) = next_line(input)? {
         let found = match line {
             Err(reason) => vec![json!({"ok": false, "reason": reason})],
             Ok(line) if line.trim().is_empty() => Vec::new(),
             Ok(line) if stream => decoder.feed_hex(&line),
-            Ok(line) => vec![dart::decode_line(&line, direction)],
+            Ok(line) => vec![protocol.decode_line(&line, direction)],
         };
         for value in found {
             writeln!(out, "{value}")?;
@@ -135,7 +133,7 @@ fn show(entry: &Entry, config: Option<&Config>, wanted: &Wanted, out: &mut dyn W
     if wanted.json {
         let mut value = json!({
             "at": at.to_string(), "line": line, "direction": if verdict.is_ours() { "controller" } else { "pump" },
-            "verdict": verdict.word(), "bytes": hex(bytes),
+            "verdict": verdict.word(), "bytes": hex_of(bytes),
         });
         if let Some(why) = why {
             value["why"] = why.into();
@@ -152,7 +150,7 @@ fn show(entry: &Entry, config: Option<&Config>, wanted: &Wanted, out: &mut dyn W
         Verdict::Silence => "silence".into(),
         Verdict::Unasked => "  unasked".into(),
     };
-    writeln!(out, "{at}  {line}  {arrow} {}{word}", hex(bytes))?;
+    writeln!(out, "{at}  {line}  {arrow} {}{word}", hex_of(bytes))?;
     if let Some(meaning) = meaning {
         writeln!(out, "    {meaning}")?;
     }
@@ -160,17 +158,6 @@ fn show(entry: &Entry, config: Option<&Config>, wanted: &Wanted, out: &mut dyn W
 }
 
 fn meaning(protocol: Protocol, verdict: &Verdict, bytes: &[u8]) -> Value {
-    let Protocol::Dart = protocol;
-    let direction = if verdict.is_ours() { Direction::Controller } else { Direction::Pump };
-    dart::decode_line(&hex(bytes), Some(dart_direction(direction)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 3);
-    for byte in bytes {
-        let gap = if text.is_empty() { "" } else { " " };
-        // Writing into a String does not fail.
-        let _ = write!(text, "{gap}{byte:02X}");
-    }
-    text
+    let direction = if verdict.is_ours() { hex::Direction::Controller } else { hex::Direction::Pump };
+    protocol.decode_line(&hex_of(bytes), Some(direction))
 }

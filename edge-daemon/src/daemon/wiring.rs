@@ -6,9 +6,12 @@ use forecourt::ids::NozzleId;
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
 use forecourt::units::UnitPrice;
 use pump_drivers::dart;
+use pump_drivers::decimals::Decimals;
 use pump_drivers::driver::Driver;
+use pump_drivers::head::{HeadSettings, Rules, validate};
 use pump_drivers::line::{Echo, Line, LineSettings};
 use pump_drivers::port::{Parity, SerialSettings, Transport};
+use pump_drivers::protocol::Protocol;
 use std::collections::BTreeMap;
 
 /// A line with its name and place, ready to be run.
@@ -31,15 +34,33 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
         let settings = line_settings(line);
         problems.extend(settings.problems().into_iter().map(|problem| format!("line {}: {problem}", line.name)));
         let heads: Vec<_> = line.dispensers.iter().map(|head| head_settings(config, line, head, &prices)).collect();
-        let wrong = dart::validate(&heads);
+        let wrong = validate(&heads, rules(line.protocol));
         problems.extend(wrong.into_iter().map(|problem| format!("line {}: {problem}", line.name)));
         if problems.is_empty() {
             let drivers =
-                heads.into_iter().map(|head| Box::new(dart::DartDriver::new(head)) as Box<dyn Driver>).collect();
+                line.dispensers.iter().zip(heads).map(|(entry, head)| driver(line.protocol, entry, head)).collect();
             wired.push(Wired { config: line.clone(), line: Line::new(settings, drivers) });
         }
     }
     if problems.is_empty() { Ok(wired) } else { Err(problems) }
+}
+
+const fn rules(protocol: Protocol) -> &'static Rules {
+    match protocol {
+        Protocol::Dart => &dart::RULES,
+    }
+}
+
+fn driver(protocol: Protocol, entry: &config::Dispenser, head: HeadSettings) -> Box<dyn Driver> {
+    match protocol {
+        Protocol::Dart => {
+            let recipe = match entry.recipe {
+                config::Recipe::TwoBlocks => dart::Recipe::TwoBlocks,
+                config::Recipe::OneBlock => dart::Recipe::OneBlock,
+            };
+            Box::new(dart::DartDriver::new(head, dart::Habits { recipe, ..dart::Habits::default() }))
+        }
+    }
 }
 
 fn prices(config: &Config) -> BTreeMap<String, UnitPrice> {
@@ -64,18 +85,14 @@ fn head_settings(
     line: &config::Line,
     head: &config::Dispenser,
     prices: &BTreeMap<String, UnitPrice>,
-) -> dart::HeadSettings {
-    let decimals = dart::Decimals {
+) -> HeadSettings {
+    let decimals = Decimals {
         volume: head.decimals.volume,
         price: head.decimals.price,
         amount: head.decimals.amount,
         totals: head.decimals.totals,
     };
-    let mut settings = dart::HeadSettings::new(head.fuelling_point, head.address, decimals, config.station.currency);
-    settings.recipe = match head.recipe {
-        config::Recipe::TwoBlocks => dart::Recipe::TwoBlocks,
-        config::Recipe::OneBlock => dart::Recipe::OneBlock,
-    };
+    let mut settings = HeadSettings::new(head.fuelling_point, head.address, decimals, config.station.currency);
     settings.suspend = head.suspend;
     settings.comm_lost = line.comm_lost;
     for nozzle in &head.nozzles {

@@ -2,7 +2,9 @@
 
 use super::digits::Digits;
 use super::frame::{Control, Found, Frame, Receiver, Refused, decode};
-use super::message::{Command, Direction, Nozio, Overrun, Raw, Status, alarm_text, walk};
+use super::message::{Command, Nozio, Overrun, Raw, Status, alarm_text, walk};
+use crate::hex::{Direction, bytes_of, hex_of};
+use crate::protocol::FrameDecoder;
 use serde_json::{Map, Value, json};
 
 /// Describes one frame written in hex, blanks allowed: `{"ok":true,…}` or `{"ok":false,"reason":…}`.
@@ -35,30 +37,6 @@ impl StreamDecoder {
         Self { receiver: Receiver::default(), direction }
     }
 
-    /// Takes bytes; gives what they complete.
-    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Value> {
-        let mut found = Vec::new();
-        for byte in bytes {
-            self.receiver.push(*byte, &mut found);
-        }
-        self.describe_all(found)
-    }
-
-    /// Takes hex, blanks allowed; text that is no hex is refused as a whole.
-    pub fn feed_hex(&mut self, hex: &str) -> Vec<Value> {
-        match bytes_of(hex) {
-            Ok(bytes) => self.feed(&bytes),
-            Err(reason) => vec![json!({"ok": false, "reason": reason})],
-        }
-    }
-
-    /// The stream ends or the line fell silent: gives what was left unfinished.
-    pub fn finish(&mut self) -> Vec<Value> {
-        let mut found = Vec::new();
-        self.receiver.silence(&mut found);
-        self.describe_all(found)
-    }
-
     fn describe_all(&self, found: Vec<Found>) -> Vec<Value> {
         found
             .into_iter()
@@ -74,25 +52,24 @@ impl StreamDecoder {
     }
 }
 
+impl FrameDecoder for StreamDecoder {
+    fn feed(&mut self, bytes: &[u8]) -> Vec<Value> {
+        let mut found = Vec::new();
+        for byte in bytes {
+            self.receiver.push(*byte, &mut found);
+        }
+        self.describe_all(found)
+    }
+
+    fn finish(&mut self) -> Vec<Value> {
+        let mut found = Vec::new();
+        self.receiver.silence(&mut found);
+        self.describe_all(found)
+    }
+}
+
 fn refusal(why: &Refused) -> Value {
     json!({"ok": false, "reason": why.to_string()})
-}
-
-fn hex_of(bytes: &[u8]) -> String {
-    let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-    pairs.join(" ")
-}
-
-fn bytes_of(hex: &str) -> Result<Vec<u8>, String> {
-    let digits: Vec<(usize, char)> = hex.char_indices().filter(|(_, c)| !c.is_whitespace()).collect();
-    if let Some((at, c)) = digits.iter().find(|(_, c)| !c.is_ascii_hexdigit()) {
-        return Err(format!("{c:?} at position {} is no hexadecimal digit", at + 1));
-    }
-    if !digits.len().is_multiple_of(2) {
-        return Err(format!("{} hexadecimal digits: the last byte lacks one", digits.len()));
-    }
-    let nibble = |c: char| c.to_digit(16).and_then(|n| u8::try_from(n).ok()).unwrap_or(0);
-    Ok(digits.chunks_exact(2).map(|pair| nibble(pair[0].1) << 4 | nibble(pair[1].1)).collect())
 }
 
 /// Describes a good frame; see [`decode_line`] for the case without a direction.

@@ -6,15 +6,15 @@ use super::head::{Block, Head};
 use super::link::{Link, Outcome};
 use super::message::{Status, alarm_text};
 use super::sale::{Failure, Phase};
-use super::settings::HeadSettings;
+use super::settings::Habits;
 use super::task::{Task, Underway, body, is_released};
 use crate::driver::{Driver, Exchange, Expect, Progress, Urgency};
+use crate::head::HeadSettings;
+use crate::told::Told;
 use core::time::Duration;
-use forecourt::ids::{FuellingPointId, NozzleId};
-use forecourt::pump::{Capabilities, EndRecord, PumpCommand, PumpEvent, State, Token};
+use forecourt::ids::FuellingPointId;
+use forecourt::pump::{Capabilities, EndRecord, PumpCommand, PumpEvent, Token};
 use forecourt::time::Instant;
-use forecourt::units::{Money, UnitPrice, Volume};
-use std::collections::{BTreeMap, VecDeque};
 
 /// Exchanges in a row for one step of a release or an end; then others have their turn.
 const CHASE: u8 = 8;
@@ -61,6 +61,8 @@ pub(super) struct StopJob {
 /// The driver of one DART head.
 pub struct DartDriver {
     pub(super) settings: HeadSettings,
+    pub(super) habits: Habits,
+    pub(super) told: Told,
     capabilities: Capabilities,
     pub(super) link: Link,
     pub(super) head: Head,
@@ -69,7 +71,6 @@ pub struct DartDriver {
     up_since: Option<Instant>,
     last_good: Option<Instant>,
     misses: u32,
-    pub(super) lost: bool,
     pub(super) phase: Phase,
     pub(super) task: Option<Underway>,
     pub(super) stop: Option<StopJob>,
@@ -83,31 +84,21 @@ pub struct DartDriver {
     pub(super) look: bool,
     pub(super) prices_due: bool,
     pub(super) price_tried: bool,
-    pub(super) prices_told: BTreeMap<NozzleId, UnitPrice>,
-    pub(super) alarm: Option<String>,
-    pub(super) alarms_told: Vec<u16>,
     /// A status other than 0 was seen in this run.
     pub(super) programmed: bool,
     /// We reported that an AUTHORIZE had no effect: one that takes effect late is stopped.
     pub(super) disowned: bool,
     /// Everything is to be read again once the pump is at rest.
     pub(super) examine_due: bool,
-    pub(super) tokens: u64,
-    pub(super) stored: u64,
-    /// Nothing is cleared or written in the pump before this token is stored.
-    pub(super) gate: u64,
     /// No block is acknowledged before this token is stored; the wire is kept until then.
-    pub(super) ack_hold: Option<(u64, Instant)>,
-    pub(super) told_state: Option<(State, Option<NozzleId>)>,
-    pub(super) told_running: Option<(Volume, Money)>,
+    pub(super) ack_hold: Option<(Token, Instant)>,
     pub(super) filling_at: Instant,
-    events: VecDeque<PumpEvent>,
 }
 
 impl DartDriver {
     /// A driver that has not heard its pump yet.
     #[must_use]
-    pub fn new(settings: HeadSettings) -> Self {
+    pub fn new(settings: HeadSettings, habits: Habits) -> Self {
         let capabilities = Capabilities {
             live_volume: true,
             preset_amount: true,
@@ -128,13 +119,14 @@ impl DartDriver {
             link: Link::new(settings.address),
             capabilities,
             settings,
+            habits,
+            told: Told::default(),
             head: Head::default(),
             receiver: Receiver::default(),
             asked: Asked::Nothing,
             up_since: None,
             last_good: None,
             misses: 0,
-            lost: false,
             phase,
             task: None,
             stop: None,
@@ -144,45 +136,11 @@ impl DartDriver {
             look: false,
             prices_due: false,
             price_tried: false,
-            prices_told: BTreeMap::new(),
-            alarm: None,
-            alarms_told: Vec::new(),
             programmed: false,
             disowned: false,
             examine_due: false,
-            tokens: 0,
-            stored: 0,
-            gate: 0,
             ack_hold: None,
-            told_state: None,
-            told_running: None,
             filling_at: Instant::START,
-            events: VecDeque::new(),
-        }
-    }
-
-    pub(super) fn emit(&mut self, event: PumpEvent) {
-        self.events.push_back(event);
-    }
-
-    pub(super) fn next_token(&mut self) -> Token {
-        self.tokens += 1;
-        self.gate = self.tokens;
-        Token(self.tokens)
-    }
-
-    /// Everything that must be durable before the pump is changed is so.
-    pub(super) fn is_settled(&self) -> bool {
-        self.stored >= self.gate
-    }
-
-    pub(super) fn raise(&mut self, code: u16, text: String, latch: bool) {
-        if latch {
-            self.alarm.get_or_insert_with(|| text.clone());
-        }
-        if !self.alarms_told.contains(&code) {
-            self.alarms_told.push(code);
-            self.emit(PumpEvent::Alarm { code, text, holds: latch });
         }
     }
 
@@ -193,7 +151,7 @@ impl DartDriver {
         self.hold = None;
         self.look = false;
         self.examine_due = false;
-        self.told_state = None;
+        self.told.begin_read_in();
         self.chase = CHASE;
     }
 
@@ -234,7 +192,7 @@ impl DartDriver {
     }
 
     fn offer(&mut self, task: Task) {
-        let Some(body) = body(&task, &self.settings, &self.head, self.order()) else {
+        let Some(body) = body(&task, &self.settings, self.habits.recipe, &self.head, self.order()) else {
             self.handle_failure(&task, Failure::NoEffect, Instant::START);
             return;
         };
@@ -276,7 +234,7 @@ impl DartDriver {
     fn note_good(&mut self, now: Instant) {
         self.last_good = Some(now);
         self.misses = 0;
-        self.lost = false;
+        self.told.heard();
         if let Some(stop) = self.stop.as_mut().filter(|stop| stop.silent >= SILENT_STOPS) {
             stop.silent = 0;
             stop.send = true;
@@ -307,7 +265,7 @@ impl DartDriver {
             Outcome::Doubt | Outcome::GivenUp => {
                 let Some(underway) = self.task.take() else { return };
                 if outcome == Outcome::GivenUp {
-                    self.raise(alarm::REFUSES, "the pump refuses our blocks".into(), true);
+                    self.told.raise(alarm::REFUSES, "the pump refuses our blocks".into(), true);
                 }
                 if underway.task == Task::Stop {
                     self.handle_unanswered_stop();
@@ -341,11 +299,11 @@ impl DartDriver {
         }
         for code in &block.alarms {
             let text = alarm_text(*code).map_or_else(|| format!("alarm {code:02X}"), Into::into);
-            self.raise(u16::from(*code), text, true);
+            self.told.raise(u16::from(*code), text, true);
         }
         for status in &block.undefined {
             let text = format!("status {status}, which is not defined");
-            self.raise(alarm::UNDEFINED_STATUS | u16::from(*status), text, true);
+            self.told.raise(alarm::UNDEFINED_STATUS | u16::from(*status), text, true);
         }
         if heard.restarted {
             self.handle_restart();
@@ -387,7 +345,7 @@ impl DartDriver {
                 stop.send = true;
             } else {
                 self.stop = None;
-                self.raise(alarm::STOP, "STOP had no effect: fuel may still flow".into(), true);
+                self.told.raise(alarm::STOP, "STOP had no effect: fuel may still flow".into(), true);
             }
         }
     }
@@ -411,15 +369,14 @@ impl Driver for DartDriver {
             PumpCommand::Resume if self.settings.suspend => self.hold = Some(Task::Resume),
             PumpCommand::Suspend | PumpCommand::Resume => {}
             PumpCommand::Stored(token) => {
-                self.stored = self.stored.max(token.0);
-                if self.ack_hold.is_some_and(|(token, _)| token <= self.stored) {
+                self.told.handle_stored(token);
+                if self.ack_hold.is_some_and(|(token, _)| self.told.is_stored(token)) {
                     self.ack_hold = None;
                 }
             }
             PumpCommand::SetPrices(prices) => self.set_prices(&prices),
             PumpCommand::Examine => {
-                self.alarm = None;
-                self.alarms_told.clear();
+                self.told.examine();
                 self.examine();
             }
         }
@@ -432,10 +389,9 @@ impl Driver for DartDriver {
         self.receiver = Receiver::default();
         if up {
             self.link.restart();
-            self.lost = false;
-        } else if !self.lost {
-            self.lost = true;
-            self.emit(PumpEvent::Lost);
+            self.told.heard();
+        } else {
+            self.told.lose();
         }
         self.last_good = None;
         self.begin_read_in(false);
@@ -451,7 +407,7 @@ impl Driver for DartDriver {
         if self.link.owes_ack() && !self.is_ack_held() {
             return Urgency::Answer;
         }
-        if self.last_good.is_none() || self.misses > 1 || self.lost {
+        if self.last_good.is_none() || self.misses > 1 || self.told.is_lost() {
             return Urgency::Idle;
         }
         let asks = self.task.is_some()
@@ -518,10 +474,9 @@ impl Driver for DartDriver {
             self.handle_outcome(outcome, now);
         }
         let silent_for = self.last_good.or(self.up_since).map_or(Duration::ZERO, |since| now.since(since));
-        if !self.lost && self.misses >= LOST_AFTER && silent_for >= self.settings.comm_lost {
-            self.lost = true;
+        if !self.told.is_lost() && self.misses >= LOST_AFTER && silent_for >= self.settings.comm_lost {
             self.give_up_release();
-            self.emit(PumpEvent::Lost);
+            self.told.lose();
             self.begin_read_in(false);
             if let Some(stop) = self.stop.as_mut() {
                 stop.silent = SILENT_STOPS;
@@ -534,6 +489,6 @@ impl Driver for DartDriver {
     }
 
     fn poll_event(&mut self) -> Option<PumpEvent> {
-        self.events.pop_front()
+        self.told.poll()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::digits::Digits;
 use super::message::{Nozio, PumpSays, Status, read_pump};
-use super::settings::HeadSettings;
+use crate::head::HeadSettings;
 use forecourt::ids::NozzleId;
 use forecourt::pump::Reading;
 use forecourt::time::Instant;

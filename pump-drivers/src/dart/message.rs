@@ -5,15 +5,6 @@
 
 use super::digits::Digits;
 
-/// Who speaks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
-    /// The site controller, us.
-    Controller,
-    /// The pump.
-    Pump,
-}
-
 /// Commands without data (CD1, the byte DCC).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Command {

@@ -12,6 +12,6 @@ mod settings;
 mod task;
 
 pub use describe::{StreamDecoder, decode_line, describe};
-pub use digits::{Decimals, Digits};
+pub use digits::Digits;
 pub use driver::{DartDriver, alarm};
-pub use settings::{HeadSettings, NozzleSettings, Recipe, SettingsProblem, validate};
+pub use settings::{Habits, RULES, Recipe};

@@ -3,11 +3,12 @@
 use super::driver::{DartDriver, StopJob, alarm};
 use super::head::{Block, Filling, Head};
 use super::message::Status;
-use super::settings::{HeadSettings, Recipe};
+use super::settings::Recipe;
 use super::task::{Task, is_released, preset};
+use crate::head::HeadSettings;
 use core::time::Duration;
 use forecourt::ids::NozzleId;
-use forecourt::pump::{Authorise, PumpEvent, Reading, Refusal, Snapshot, State};
+use forecourt::pump::{Authorise, PumpEvent, Reading, Refusal, State};
 use forecourt::time::Instant;
 use forecourt::units::{Money, UnitPrice, Volume};
 use std::collections::{BTreeMap, VecDeque};
@@ -139,7 +140,7 @@ impl DartDriver {
             Ok(logical) => {
                 let fresh = self.head.nozzle_at.is_some_and(|at| now.since(at) <= NOZZLE_FRESH);
                 let price_fits = self.head.shown_price(&self.settings) == Some(order.price);
-                let step = match self.settings.recipe {
+                let step = match self.habits.recipe {
                     Recipe::TwoBlocks => ReleaseStep::Prepare,
                     Recipe::OneBlock if !price_fits => ReleaseStep::Reprice,
                     Recipe::OneBlock if fresh => ReleaseStep::Release,
@@ -162,17 +163,17 @@ impl DartDriver {
                 });
                 self.pursue();
             }
-            Err(why) => self.emit(PumpEvent::Refused { release: order.release, why }),
+            Err(why) => self.told.emit(PumpEvent::Refused { release: order.release, why }),
         }
     }
 
     /// The logical nozzle to release, or why not.
     fn may_release(&self, order: &Authorise) -> Result<u8, Refusal> {
-        if !matches!(self.phase, Phase::Ready) || !self.is_settled() || self.stop.is_some() {
+        if !matches!(self.phase, Phase::Ready) || !self.told.is_settled() || self.stop.is_some() {
             return Err(Refusal::Unsettled);
         }
-        if let Some(alarm) = &self.alarm {
-            return Err(Refusal::Faulty(alarm.clone()));
+        if let Some(alarm) = self.told.alarm() {
+            return Err(Refusal::Faulty(alarm.to_owned()));
         }
         match self.head.status {
             Some(Status::Completed | Status::Reset) => {}
@@ -230,7 +231,7 @@ impl DartDriver {
             let Some(price) = prices.get(&nozzle) else { continue };
             if self.settings.decimals.write_price(*price).is_none() {
                 let text = format!("price {price:?} of nozzle {nozzle} cannot be written in the digits of this head");
-                self.raise(alarm::PRICE, text, false);
+                self.told.raise(alarm::PRICE, text, false);
                 continue;
             }
             self.settings.nozzles[at].price = *price;
@@ -291,7 +292,7 @@ impl DartDriver {
                     matches!(self.head.status, Some(Status::NotProgrammed | Status::Completed | Status::Reset));
                 if self.look {
                     Some(Task::Status)
-                } else if self.prices_due && writable && self.is_settled() && !self.head.is_out() {
+                } else if self.prices_due && writable && self.told.is_settled() && !self.head.is_out() {
                     Some(Task::Program)
                 } else {
                     None
@@ -390,7 +391,7 @@ impl DartDriver {
                     Some(_) => PumpEvent::Released { release },
                     None => PumpEvent::Refused { release, why: Refusal::Unsettled },
                 };
-                self.emit(event);
+                self.told.emit(event);
                 self.task.take_if(|underway| underway.task != Task::Stop);
                 self.begin_running(Some(nozzle));
             }
@@ -406,7 +407,7 @@ impl DartDriver {
     }
 
     fn begin_running(&mut self, nozzle: Option<NozzleId>) {
-        self.told_running = Some((Volume::ZERO, Money::ZERO));
+        self.told.begin_running((Volume::ZERO, Money::ZERO));
         let nozzle = self.head.lifted(&self.settings).or(nozzle);
         let stopped = self.stop.is_some_and(|stop| stop.accepted > 0);
         self.phase = Phase::Running(Running {
@@ -436,7 +437,7 @@ impl DartDriver {
                     running.fuelled |= reading.volume.is_positive();
                 }
                 Some(_) => {}
-                None => self.raise(alarm::DIGITS, "the figures of a fuelling are no digits".into(), false),
+                None => self.told.raise(alarm::DIGITS, "the figures of a fuelling are no digits".into(), false),
             }
         }
         self.phase = Phase::Running(running);
@@ -445,9 +446,8 @@ impl DartDriver {
             return;
         }
         let figures = (running.last.volume, running.last.amount);
-        if block.filling_told && self.told_running != Some(figures) {
-            self.told_running = Some(figures);
-            self.emit(PumpEvent::Running { volume: figures.0, amount: figures.1 });
+        if block.filling_told {
+            self.told.running(figures.0, figures.1);
         }
         let hung_unused = self.head.status == Some(Status::Authorized) && running.was_out && !self.head.is_out();
         if hung_unused && self.stop.is_none() {
@@ -468,10 +468,9 @@ impl DartDriver {
     }
 
     fn end(&mut self, running: &Running, now: Instant) {
-        let token = self.next_token();
+        let token = self.told.end_seen(running.last);
         // the pump repeats its block until it is acknowledged, and so keeps the figures over a crash of ours
-        self.ack_hold = Some((token.0, now + self.settings.store_wait));
-        self.emit(PumpEvent::EndSeen { token, reading: running.last });
+        self.ack_hold = Some((token, now + self.habits.store_wait));
         self.phase = Phase::Ending(Ending {
             nozzle: running.nozzle,
             reading: running.last,
@@ -504,7 +503,7 @@ impl DartDriver {
                 Task::Status => self.look = false,
                 Task::Program => {
                     self.prices_due = false;
-                    self.prices_told.clear();
+                    self.told.forget_prices();
                     self.look = true;
                 }
                 _ => {}
@@ -514,7 +513,7 @@ impl DartDriver {
                 (Task::Status, _) => self.check_before_release(),
                 (Task::Program, _) => {
                     releasing.step = ReleaseStep::Look;
-                    self.prices_told.clear();
+                    self.told.forget_prices();
                 }
                 (Task::Prepare, _) => {
                     releasing.prepares += 1;
@@ -625,17 +624,16 @@ impl DartDriver {
                 running.fuelled =
                     self.head.status != Some(Status::Authorized) || reading.is_some_and(|r| r.volume.is_positive());
                 running.last = reading.unwrap_or(running.last);
-                self.told_running = reading.map(|r| (r.volume, r.amount));
+                if let Some(reading) = reading {
+                    self.told.begin_running((reading.volume, reading.amount));
+                }
             }
         }
         self.programmed = self.head.status != Some(Status::NotProgrammed);
         self.prices_due = true;
         self.price_tried = false;
         let (state, lifted) = (self.state(), self.head.lifted(&self.settings));
-        let token = self.next_token();
-        self.emit(PumpEvent::Snapshot(Snapshot { state, lifted, reading, totalisers, power_cycled, token }));
-        self.told_state = Some((state, lifted));
-        self.prices_told.clear();
+        self.told.snapshot(state, lifted, reading, totalisers, power_cycled);
     }
 
     // ---- release ----
@@ -644,7 +642,7 @@ impl DartDriver {
         if let Phase::Releasing(releasing) = &self.phase {
             let release = releasing.order.release;
             self.disowned = releasing.sent.is_some();
-            self.emit(PumpEvent::Refused { release, why });
+            self.told.emit(PumpEvent::Refused { release, why });
             self.become_ready();
         }
     }
@@ -664,7 +662,7 @@ impl DartDriver {
     fn check_before_release(&mut self) {
         let shown = self.head.shown_price(&self.settings).unwrap_or(UnitPrice::ZERO);
         let lifted = self.head.lifted(&self.settings);
-        let (status, two_blocks) = (self.head.status, self.settings.recipe == Recipe::TwoBlocks);
+        let (status, two_blocks) = (self.head.status, self.habits.recipe == Recipe::TwoBlocks);
         let Phase::Releasing(releasing) = &mut self.phase else { return };
         if releasing.cancelled {
             self.refuse(Refusal::NoEffect);
@@ -694,7 +692,7 @@ impl DartDriver {
     /// AUTHORIZE went out and the status was read since: the pump is not released. Whether to try again.
     fn judge(&mut self, now: Instant) {
         let out = self.head.is_out();
-        let slow = self.settings.slow_effect;
+        let slow = self.habits.slow_effect;
         let Phase::Releasing(releasing) = &mut self.phase else { return };
         let waited = releasing.sent.map_or(Duration::ZERO, |sent| now.since(sent));
         let retries = if releasing.doubt { MOST_AUTHORISES } else { 2 };
@@ -748,14 +746,13 @@ impl DartDriver {
 
     fn finish(&mut self, reading: Reading, totaliser: Option<Volume>) {
         if !Head::agrees(&reading, &self.settings) {
-            self.raise(
+            self.told.raise(
                 alarm::DECIMALS,
                 "volume × price and amount of a fuelling differ: check the decimals set for this head".into(),
                 false,
             );
         }
-        let token = self.next_token();
-        self.emit(PumpEvent::Ended { token, reading, totaliser });
+        self.told.ended(reading, totaliser);
         self.become_ready();
     }
 
@@ -784,24 +781,18 @@ impl DartDriver {
 
     /// Reports what changed of state and price.
     pub(super) fn report(&mut self) {
-        if matches!(self.phase, Phase::ReadIn(_) | Phase::Ending(_)) || self.told_state.is_none() {
+        if matches!(self.phase, Phase::ReadIn(_) | Phase::Ending(_)) || !self.told.is_read_in() {
             return;
         }
-        let now = (self.state(), self.head.lifted(&self.settings));
-        let lifted_anew = now.1.is_some() && self.told_state.and_then(|(_, lifted)| lifted) != now.1;
-        self.report_price(lifted_anew);
-        if self.told_state != Some(now) {
-            self.told_state = Some(now);
-            self.emit(PumpEvent::State { state: now.0, lifted: now.1 });
-        }
+        let lifted = self.head.lifted(&self.settings);
+        self.report_price(lifted.is_some() && self.told.lifted() != lifted);
+        self.told.state(self.state(), lifted);
     }
 
     fn report_price(&mut self, lifted_anew: bool) {
         let shown = self.head.shown_price(&self.settings).filter(|price| price.is_positive());
         let (Some(nozzle), Some(price)) = (self.head.selected(&self.settings), shown) else { return };
-        if self.prices_told.insert(nozzle, price) != Some(price) || lifted_anew {
-            self.emit(PumpEvent::Price { nozzle, price });
-        }
+        self.told.price(nozzle, price, lifted_anew);
         let ours = self.settings.nozzles.iter().find(|n| n.nozzle == nozzle).map(|n| n.price);
         if ours == Some(price) {
             self.price_tried = false;

@@ -2,7 +2,8 @@
 
 use super::head::{Block, Head};
 use super::message::{Command, ControllerSays, Status, VOLUME_TOTAL, write};
-use super::settings::{HeadSettings, Recipe};
+use super::settings::Recipe;
+use crate::head::HeadSettings;
 use core::time::Duration;
 use forecourt::pump::{Authorise, Preset};
 use forecourt::time::Instant;
@@ -106,7 +107,13 @@ pub fn preset(settings: &HeadSettings, preset: Preset) -> Option<ControllerSays>
 }
 
 /// The block of a task. `None` where it cannot be said, such as a release without a limit.
-pub fn body(task: &Task, settings: &HeadSettings, head: &Head, order: Option<(&Authorise, u8)>) -> Option<Vec<u8>> {
+pub fn body(
+    task: &Task,
+    settings: &HeadSettings,
+    recipe: Recipe,
+    head: &Head,
+    order: Option<(&Authorise, u8)>,
+) -> Option<Vec<u8>> {
     use ControllerSays as C;
     let says = match task {
         Task::Status => vec![C::Command(Command::ReturnStatus)],
@@ -127,7 +134,7 @@ pub fn body(task: &Task, settings: &HeadSettings, head: &Head, order: Option<(&A
         Task::Release => {
             let (order, logical) = order?;
             let limit = preset(settings, order.preset)?;
-            match settings.recipe {
+            match recipe {
                 Recipe::TwoBlocks => vec![limit, C::Command(Command::Authorize)],
                 Recipe::OneBlock => vec![
                     C::Command(Command::Reset),

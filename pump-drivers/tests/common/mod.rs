@@ -8,8 +8,10 @@ use forecourt::time::Instant;
 use forecourt::units::{Currency, UnitPrice};
 use pump_drivers::dart::frame::{Control, crc16, decode, encode_block, encode_short};
 use pump_drivers::dart::message::{Command, ControllerSays, read_controller};
-use pump_drivers::dart::{DartDriver, Decimals, HeadSettings};
+use pump_drivers::dart::{DartDriver, Habits};
+use pump_drivers::decimals::Decimals;
 use pump_drivers::driver::Driver;
+use pump_drivers::head::HeadSettings;
 use pump_drivers::line::{Line, LineSettings, Verdict};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -307,13 +309,22 @@ pub struct World {
     wire: Instant,
 }
 
+pub fn dart(head: HeadSettings, habits: Habits) -> Box<dyn Driver> {
+    Box::new(DartDriver::new(head, habits))
+}
+
 pub fn fast() -> LineSettings {
     LineSettings { pause_before_send: Duration::ZERO, ..LineSettings::default() }
 }
 
 impl World {
     pub fn new(settings: LineSettings, heads: Vec<HeadSettings>, devices: Vec<Box<dyn Device>>) -> Self {
-        let drivers = heads.into_iter().map(|head| Box::new(DartDriver::new(head)) as Box<dyn Driver>).collect();
+        let drivers = heads.into_iter().map(|head| dart(head, Habits::default())).collect();
+        Self::with_drivers(settings, drivers, devices)
+    }
+
+    /// A line with drivers of any protocol, its port just opened.
+    pub fn with_drivers(settings: LineSettings, drivers: Vec<Box<dyn Driver>>, devices: Vec<Box<dyn Device>>) -> Self {
         let mut line = Line::new(settings, drivers);
         line.handle_link(true, Instant::START);
         Self {

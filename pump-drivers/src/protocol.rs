@@ -1,0 +1,59 @@
+//! The protocols, by their words in the configuration and on the command line, and what each gives by the same name.
+
+use crate::dart;
+use crate::hex::{Direction, bytes_of};
+use serde_json::{Value, json};
+
+/// Protocols of dispensers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Protocol {
+    /// Wayne DART.
+    Dart,
+}
+
+impl Protocol {
+    /// All, by their words.
+    pub const ALL: [(&'static str, Self); 1] = [("dart", Self::Dart)];
+
+    /// The word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Dart => "dart",
+        }
+    }
+
+    /// Describes one frame written in hex, blanks allowed: `{"ok":true,…}` or `{"ok":false,"reason":…}`. Without a direction it is
+    /// inferred where the frame tells it.
+    #[must_use]
+    pub fn decode_line(self, hex: &str, direction: Option<Direction>) -> Value {
+        match self {
+            Self::Dart => dart::decode_line(hex, direction),
+        }
+    }
+
+    /// A decoder at the start of a stream of frames.
+    #[must_use]
+    pub fn stream_decoder(self, direction: Option<Direction>) -> Box<dyn FrameDecoder> {
+        match self {
+            Self::Dart => Box::new(dart::StreamDecoder::new(direction)),
+        }
+    }
+}
+
+/// Describes frames of a stream that may be joined or cut, in order, refused ones included.
+pub trait FrameDecoder {
+    /// Takes bytes; gives what they complete.
+    fn feed(&mut self, bytes: &[u8]) -> Vec<Value>;
+
+    /// The stream ends or the line fell silent: gives what was left unfinished.
+    fn finish(&mut self) -> Vec<Value>;
+
+    /// Takes hex, blanks allowed; text that is no hex is refused as a whole.
+    fn feed_hex(&mut self, hex: &str) -> Vec<Value> {
+        match bytes_of(hex) {
+            Ok(bytes) => self.feed(&bytes),
+            Err(reason) => vec![json!({"ok": false, "reason": reason})],
+        }
+    }
+}
