@@ -1,2 +1,5 @@
 //! Modbus with profile files: register maps are data, never code.
+
+pub mod point;
+pub mod profile;
 pub mod wire;

@@ -107,7 +107,8 @@ impl Scale {
     /// Our units as a count, exactly or not at all: what a price becomes.
     #[must_use]
     pub fn counts_exact(self, units: i64) -> Option<Raw> {
-        self.counts_within(units).filter(|raw| i128::from(raw.0) * i128::from(self.num) == i128::from(units) * i128::from(self.den))
+        self.counts_within(units)
+            .filter(|raw| i128::from(raw.0) * i128::from(self.num) == i128::from(units) * i128::from(self.den))
     }
 
     /// The smallest step of our units that one count makes, at least one.
@@ -164,8 +165,11 @@ impl Point {
             (ValueType::S16, [word, ..]) => Raw(i64::from(swap(*word).cast_signed())),
             (ValueType::Bcd16, [word, ..]) => digits(u32::from(swap(*word)))?,
             (ValueType::U32 | ValueType::S32 | ValueType::Bcd32, [first, second, ..]) => {
-                let (high, low) =
-                    if self.order.low_word_first() { (swap(*second), swap(*first)) } else { (swap(*first), swap(*second)) };
+                let (high, low) = if self.order.low_word_first() {
+                    (swap(*second), swap(*first))
+                } else {
+                    (swap(*first), swap(*second))
+                };
                 let whole = u32::from(high) << 16 | u32::from(low);
                 match self.kind {
                     ValueType::S32 => Raw(i64::from(whole.cast_signed())),
@@ -221,10 +225,14 @@ impl Point {
 }
 
 fn digits(packed: u32) -> Option<Raw> {
-    packed.to_be_bytes().into_iter().try_fold(0_i64, |number, byte| {
-        let (tens, ones) = (i64::from(byte >> 4), i64::from(byte & 0x0F));
-        (tens < 10 && ones < 10).then_some(number * 100 + tens * 10 + ones)
-    }).map(Raw)
+    packed
+        .to_be_bytes()
+        .into_iter()
+        .try_fold(0_i64, |number, byte| {
+            let (tens, ones) = (i64::from(byte >> 4), i64::from(byte & 0x0F));
+            (tens < 10 && ones < 10).then_some(number * 100 + tens * 10 + ones)
+        })
+        .map(Raw)
 }
 
 fn packed(raw: Raw, most: u32) -> Option<u32> {
