@@ -1,5 +1,20 @@
-//! Modbus with profile files: register maps are data, never code.
+//! Modbus with profile files: register maps are data, never code (Modbus sheet).
+//!
+//! [`wire`] frames one question and its answer, [`point`] turns registers into numbers, [`profile`] reads maps, and
+//! [`ModbusDriver`] releases a dispenser or collects from a device by its map.
 
+mod driver;
+mod ending;
+mod image;
+mod order;
+mod pass;
 pub mod point;
 pub mod profile;
+mod release;
+mod sale;
+mod settings;
 pub mod wire;
+mod write;
+
+pub use driver::{ModbusDriver, alarm, exception_text};
+pub use settings::{Habits, RULES, line_settings, tcp_settings};

@@ -34,10 +34,9 @@ pub(super) fn check(
         Kind::Dispenser => {
             needs(&[Role::State, Role::Volume, Role::Command], "nothing is released without it");
             needs(&[Role::PresetValue], "nothing is released without a limit that stands in the dispenser");
+            needs(&[Role::TotalVolume], "what flowed while nobody listened is accounted by it");
             if named.contains(&Role::SaleSequence) {
                 needs(&[Role::SaleVolume, Role::SaleAmount], "sale-sequence numbers a sale with volume and amount");
-            } else {
-                needs(&[Role::TotalVolume], "without sale-sequence a sale is derived from it");
             }
             dispenser(points, limits, report);
         }
@@ -136,6 +135,11 @@ fn dispenser(points: &Points, limits: &Limits, report: &Report<'_>) {
                 report.error(at, format!("values lacks {word}"));
             }
         }
+    }
+    if let Some((point, at)) = points.get(&Role::Command)
+        && point.kind.width() != 1
+    {
+        report.error(at, "an edge is one write of one register: u16, s16 or bcd16");
     }
     if let Some((point, at)) = points.get(&Role::Command)
         && point.values.iter().any(|(_, count)| count.0 == 0)
