@@ -3,6 +3,7 @@
 pub mod calculator;
 pub mod dart;
 pub mod flow;
+pub mod modbus;
 pub mod physics;
 pub mod record;
 
