@@ -366,7 +366,8 @@ impl Head {
                 }
                 PumpEvent::Ended(_) => {
                     self.moments.push_back((now, Moment::Ended));
-                    self.finished = self.pump.nozzle_out().is_some() || self.quirks.waits_for_release;
+                    let out = self.pump.nozzle_out().is_some();
+                    self.finished = self.began && out || self.quirks.waits_for_release;
                     (self.end_unseen, self.paused) = (true, false);
                     self.record();
                 }
