@@ -343,13 +343,7 @@ impl Link {
                     self.outbox.handle_changed();
                     self.timers.set(Timer::Recheck, now.mono + RECHECK);
                 }
-                Timer::Commands => {
-                    for (id, delivery) in self.commands.take_overdue(now.mono) {
-                        self.out.extend(delivery.map(Output::Acknowledge));
-                        self.out.push_back(Output::Notice(Notice::Unanswered(id)));
-                    }
-                    self.set_command_timer();
-                }
+                Timer::Commands => self.handle_slow_answers(now),
             }
         }
     }

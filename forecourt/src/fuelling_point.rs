@@ -789,6 +789,7 @@ impl FuellingPoint {
         if let Some(current) = &mut self.current
             && matches!(current.stage, Stage::Sent | Stage::InForce | Stage::Inherited)
             && current.ours
+            && reading.nozzle.is_none_or(|named| named == current.release.nozzle)
         {
             current.release.end_seen = Some(reading);
             turn.write(Write::Release(Box::new(current.release.clone())));

@@ -80,13 +80,17 @@ pub fn settle(known: &Known) -> Settlement {
         (false, Some(reading), Some(moved)) if fits(known, &reading, moved) => {
             Settlement::Fuel(from_record(known, &reading, Some(moved)))
         }
+        // Ours and fuel before it, or somebody's after ours: nobody but a person can tell.
+        (false, Some(reading), Some(moved)) if reading.volume < moved => {
+            Settlement::Review("the pump's record explains only a part of what the totaliser moved")
+        }
         (false, _, Some(moved)) => from_totaliser(known, moved),
     }
 }
 
-/// Whether a record that may be older can be that of this fuelling: within what the totaliser moved and within the limit.
+/// Whether a record that may be another's is that of this fuelling: it is what the totaliser moved, and within the limit.
 fn fits(known: &Known, reading: &Reading, moved: Volume) -> bool {
-    let explained = reading.volume.get() <= moved.get() + ROUNDING.max(known.step.get());
+    let explained = (reading.volume.get() - moved.get()).abs() <= ROUNDING.max(known.step.get());
     let within = known.preset.is_none_or(|preset| {
         preset::kept(preset, known.price, known.currency, known.step, reading.volume, reading.amount)
     });
@@ -193,6 +197,7 @@ mod tests {
             Known { start: None, certain: false, ..known() },
             Known { end: Some(Volume::new(999_000)), certain: false, ..known() },
             Known { end: Some(Volume::new(1_090_000)), reading: None, certain: false, ..known() },
+            Known { reading: Some(reading(7_050, 5_252)), certain: false, ..known() },
         ] {
             assert!(matches!(settle(&doubt), Settlement::Review(_)), "{doubt:?}");
         }

@@ -74,6 +74,11 @@ pub trait Driver: Send {
     /// How much it wants the wire now.
     fn urgency(&self, now: Instant) -> Urgency;
 
+    /// Where [`Urgency::Silent`] is only a rest between polls: until when. `None` where the device speaks by itself.
+    fn silent_until(&self) -> Option<Instant> {
+        None
+    }
+
     /// Until when nobody else should speak, because what the device just said is about to be answered.
     fn holds_wire_until(&self) -> Option<Instant> {
         None

@@ -6,6 +6,7 @@
 pub mod dart;
 pub mod decimals;
 pub mod driver;
+pub mod gaskitlink;
 pub mod head;
 pub mod hex;
 pub mod line;

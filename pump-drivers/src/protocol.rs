@@ -1,6 +1,7 @@
 //! The protocols, by their words in the configuration and on the command line, and what each gives by the same name.
 
 use crate::dart;
+use crate::gaskitlink;
 use crate::hex::{Direction, bytes_of};
 use serde_json::{Value, json};
 
@@ -9,17 +10,20 @@ use serde_json::{Value, json};
 pub enum Protocol {
     /// Wayne DART.
     Dart,
+    /// GasKitLink, Censtar export posts.
+    GasKitLink,
 }
 
 impl Protocol {
     /// All, by their words.
-    pub const ALL: [(&'static str, Self); 1] = [("dart", Self::Dart)];
+    pub const ALL: [(&'static str, Self); 2] = [("dart", Self::Dart), ("gaskitlink", Self::GasKitLink)];
 
     /// The word.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Dart => "dart",
+            Self::GasKitLink => "gaskitlink",
         }
     }
 
@@ -29,6 +33,7 @@ impl Protocol {
     pub fn decode_line(self, hex: &str, direction: Option<Direction>) -> Value {
         match self {
             Self::Dart => dart::decode_line(hex, direction),
+            Self::GasKitLink => gaskitlink::decode_line(hex, direction),
         }
     }
 
@@ -37,6 +42,7 @@ impl Protocol {
     pub fn stream_decoder(self, direction: Option<Direction>) -> Box<dyn FrameDecoder> {
         match self {
             Self::Dart => Box::new(dart::StreamDecoder::new(direction)),
+            Self::GasKitLink => Box::new(gaskitlink::StreamDecoder::new(direction)),
         }
     }
 }

@@ -4,8 +4,8 @@ mod common;
 
 use common::*;
 use core::time::Duration;
-use forecourt::ids::ReleaseId;
-use forecourt::pump::{Preset, PumpCommand, PumpEvent, Reading, Refusal, State};
+use forecourt::ids::{NozzleId, ReleaseId};
+use forecourt::pump::{Preset, PumpCommand, PumpEvent, Reading, Refusal, State, Token};
 use forecourt::units::{Money, Volume};
 use pump_drivers::dart::message::{Command, ControllerSays};
 
@@ -111,6 +111,37 @@ fn an_end_is_not_acknowledged_before_it_is_stored_and_nothing_is_reset() {
     world.run(Duration::from_millis(500));
     assert_eq!(world.told().last(), Some(&PumpEvent::Refused { release: ReleaseId(2), why: Refusal::Unsettled }));
     assert!(!world.heard()[before..].iter().any(|says| is_reset(says)), "RESET before the end is stored");
+}
+
+#[test]
+fn somebody_who_fuels_by_hand_before_an_end_is_stored_does_not_alter_it_and_is_read_in_afterwards() {
+    for nozzle in [1, 2] {
+        let mut world = World::one();
+        released(&mut world);
+        world.pump().flow(492, 51_660);
+        world.run(Duration::from_millis(200));
+        world.storing = Storing::Never;
+        world.pump().hang();
+        world.until("the end", |e| matches!(e, PumpEvent::EndSeen { .. }));
+        // a key at the pump releases the next fuelling, of which the controller hears nothing until it has stored the first
+        let pump = world.pump();
+        pump.lift(nozzle);
+        (pump.status, pump.volume, pump.amount) = (2, 0, 0);
+        pump.flow(300, 31_500);
+        pump.hang();
+        world.storing = Storing::AtOnce;
+        world.command(PumpCommand::Stored(Token(2)));
+        world.until("the confirmed end", |e| matches!(e, PumpEvent::Ended { .. }));
+        let Some(PumpEvent::Ended { reading: figures, .. }) = world.told().last().cloned() else { unreachable!() };
+        assert_eq!((figures.volume, figures.amount), (Volume::new(4_920), Money::new(5_166_000)), "nozzle {nozzle}");
+        world.until("all is read again", |e| matches!(e, PumpEvent::Snapshot(_)));
+        let Some(PumpEvent::Snapshot(snapshot)) = world.told().last().cloned() else { unreachable!() };
+        let of_the_key = snapshot.reading.expect("the last figures");
+        assert_eq!(
+            (of_the_key.nozzle, of_the_key.volume),
+            (Some(NozzleId(80 + u16::from(nozzle))), Volume::new(3_000))
+        );
+    }
 }
 
 #[test]

@@ -17,14 +17,20 @@ use std::collections::{BTreeMap, VecDeque};
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
 /// A flood of forged commands is told this often at most; each is counted.
 const NOTICE_PAUSE: Duration = Duration::from_secs(1);
-/// A command without an answer for so long is given up; its answer is still sent when it comes.
+/// A command without an answer for so long is told once, and the broker need not wait for it. It is never given up: it may be somebody's
+/// money, and the answer is still to come.
 const ANSWER_DUE: Duration = Duration::from_secs(60);
+/// A stop waits no longer than this to hear whether it was answered before: a store that stands still must not keep fuel flowing, and to
+/// stop twice does no harm.
+const STOP_WAIT: Duration = Duration::from_millis(100);
 /// Places above the bound for stops, so that no flood keeps one out.
 const STOP_PLACES: usize = 16;
 /// Places above the bound for orders that are only to be refused: each of them is somebody's money and gets a recorded end.
 const REFUSED_PLACES: usize = 2_048;
 /// Repeats of an open command that get an answer of their own.
 const REPEATS: u32 = 4;
+/// Answers remembered here that the store could not keep.
+const UNKEPT: usize = 256;
 /// Refusals of records remembered, so that a message delivered twice counts once.
 const NACKS_REMEMBERED: usize = 256;
 
@@ -33,9 +39,30 @@ const NACKS_REMEMBERED: usize = 256;
 struct Open {
     opened: Opened,
     since: Instant,
+    /// The time of day by which its age is judged, however long the store keeps it waiting.
+    arrived: UtcTime,
     delivery: Option<DeliveryId>,
     repeats: u32,
     overloaded: bool,
+    /// Given to whom it concerns; until then the store is asked whether it was answered before.
+    given: bool,
+    /// It was told that it has no answer.
+    told: bool,
+}
+
+impl Open {
+    /// When something is to be done about it, if nothing comes before.
+    fn due(&self) -> Option<Instant> {
+        if self.waits_as_stop() {
+            Some(self.since + STOP_WAIT)
+        } else {
+            (!self.told).then_some(self.since + ANSWER_DUE)
+        }
+    }
+
+    fn waits_as_stop(&self) -> bool {
+        !self.given && self.opened.is_stop()
+    }
 }
 
 /// All open commands.
@@ -48,6 +75,8 @@ pub(super) struct Commands {
     unreadable_answered: Option<Instant>,
     bad_signature_noticed: Option<Instant>,
     nacks: VecDeque<CommandId>,
+    /// Answers that the store could not keep, so that a repeat gets the same at least in this run.
+    unkept: VecDeque<(CommandId, Remembered)>,
     /// Orders asked for before this are refused.
     pub(super) not_before: Option<UtcTime>,
 }
@@ -62,6 +91,7 @@ impl Commands {
             unreadable_answered: None,
             bad_signature_noticed: None,
             nacks: VecDeque::new(),
+            unkept: VecDeque::new(),
             not_before: None,
         }
     }
@@ -73,23 +103,32 @@ impl Commands {
         }
     }
 
-    /// Takes out the commands that waited too long, with what is left to acknowledge.
-    pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<(CommandId, Option<DeliveryId>)> {
-        let overdue: Vec<CommandId> = self
-            .open
-            .iter()
-            .filter(|(_, open)| now.since(open.since) >= ANSWER_DUE)
-            .map(|(id, _)| id.clone())
-            .collect();
-        let take = |id: CommandId| {
-            let delivery = self.open.remove(&id).and_then(|open| open.delivery);
-            (id, delivery)
-        };
-        overdue.into_iter().map(take).collect()
+    /// The commands that have waited too long now, with what is left to acknowledge.
+    fn take_overdue(&mut self, now: Instant) -> Vec<(CommandId, Option<DeliveryId>)> {
+        let overdue = self.open.iter_mut().filter(|(_, open)| !open.told && now.since(open.since) >= ANSWER_DUE);
+        overdue
+            .map(|(id, open)| {
+                open.told = true;
+                (id.clone(), open.delivery.take())
+            })
+            .collect()
+    }
+
+    /// Stops that the store keeps waiting.
+    fn waiting_stops(&self, now: Instant) -> Vec<CommandId> {
+        let waiting = self.open.iter().filter(|(_, open)| open.waits_as_stop() && now.since(open.since) >= STOP_WAIT);
+        waiting.map(|(id, _)| id.clone()).collect()
     }
 
     fn has_place_for(&self, opened: &Opened) -> bool {
         self.open.len() < self.places + if opened.is_stop() { STOP_PLACES } else { 0 }
+    }
+
+    fn note_unkept(&mut self, id: CommandId, answer: Remembered) {
+        if self.unkept.len() >= UNKEPT {
+            self.unkept.pop_front();
+        }
+        self.unkept.push_back((id, answer));
     }
 
     fn is_new_nack(&mut self, id: &CommandId) -> bool {
@@ -106,10 +145,21 @@ impl Commands {
 
 impl Link {
     pub(super) fn set_command_timer(&mut self) {
-        match self.commands.open.values().map(|open| open.since).min() {
-            Some(oldest) => self.timers.set(Timer::Commands, oldest + ANSWER_DUE),
+        match self.commands.open.values().filter_map(Open::due).min() {
+            Some(due) => self.timers.set(Timer::Commands, due),
             None => self.timers.clear(Timer::Commands),
         }
+    }
+
+    pub(super) fn handle_slow_answers(&mut self, now: Now) {
+        for id in self.commands.waiting_stops(now.mono) {
+            self.carry_out(&id, now);
+        }
+        for (id, delivery) in self.commands.take_overdue(now.mono) {
+            self.out.extend(delivery.map(Output::Acknowledge));
+            self.out.push_back(Output::Notice(Notice::Unanswered(id)));
+        }
+        self.set_command_timer();
     }
 
     pub(super) fn handle_message(&mut self, delivery: DeliveryId, retained: bool, payload: &[u8], now: Now) {
@@ -156,6 +206,11 @@ impl Link {
             self.out.push_back(Output::Acknowledge(delivery));
             return;
         }
+        if let Some((_, answered)) = self.commands.unkept.iter().find(|(id, _)| id == opened.id()) {
+            let again = repeated_data(answered);
+            self.reply(again, Some(delivery), now.utc);
+            return;
+        }
         let overloaded = !self.commands.has_place_for(&opened);
         let refused_place = opened.is_order() && self.commands.open.len() < self.commands.places + REFUSED_PLACES;
         if overloaded {
@@ -173,7 +228,17 @@ impl Link {
             None
         };
         let id = opened.id().clone();
-        self.commands.open.insert(id.clone(), Open { opened, since: now.mono, delivery, repeats: 0, overloaded });
+        let open = Open {
+            opened,
+            since: now.mono,
+            arrived: now.utc,
+            delivery,
+            repeats: 0,
+            overloaded,
+            given: false,
+            told: false,
+        };
+        self.commands.open.insert(id.clone(), open);
         self.set_command_timer();
         self.out.push_back(Output::Ask(StoreAsk::Recall(id)));
     }
@@ -220,24 +285,29 @@ impl Link {
                 }
             }
             // Not being able to remember it is no reason to keep the answer back.
-            StoreAnswer::Kept { reply, .. } => {
+            StoreAnswer::Kept { reply, result } => {
                 let Some(open) = reply.command_id.as_ref().and_then(|id| self.commands.open.remove(id)) else { return };
                 self.set_command_timer();
-                self.answer(open, link_data(&reply, false), &Remembered::Link(*reply), now.utc);
+                let answer = Remembered::Link((*reply).clone());
+                if result.is_err() {
+                    self.commands.note_unkept(open.opened.id().clone(), answer.clone());
+                }
+                self.answer(open, link_data(&reply, false), &answer, now.utc);
             }
             other => self.outbox.handle_answer(other, now.mono),
         }
     }
 
     fn carry_out(&mut self, id: &CommandId, now: Now) {
-        let Some(open) = self.commands.open.get(id) else { return };
+        let Some(open) = self.commands.open.get_mut(id).filter(|open| !open.given) else { return };
+        open.given = true;
         if self.commands.not_before.is_some_and(|at| open.opened.is_order_before(at)) {
             let detail =
                 "the station has lost what it knew of orders sent before: check this one there and send it anew";
             let refused = open.opened.answer(Answer::TooOld, detail);
             return self.keep(id.clone(), refused, now.utc);
         }
-        match open.opened.read(now.utc) {
+        match open.opened.read(open.arrived) {
             Ok(Inbound::Site(command)) => {
                 let command = Command { overloaded: open.overloaded, ..command };
                 self.out.push_back(Output::Command(Box::new(command)));
@@ -263,7 +333,8 @@ impl Link {
                 self.set_command_timer();
                 self.answer(open, data, &Site(reply.clone()), now.utc);
             }
-            None => self.reply(data, None, now.utc),
+            // Answered from memory meanwhile: this is the same once more.
+            None => self.reply(repeated_data(&Site(reply.clone())), None, now.utc),
         }
     }
 

@@ -106,6 +106,14 @@ impl Scene {
         self.link.handle(Input::Reply(Box::new(reply)), self.now);
     }
 
+    fn resume_store(&mut self) {
+        self.store_answers = true;
+        for ask in core::mem::take(&mut self.asks) {
+            let answer = serve(&mut self.store, ask);
+            self.tell(Input::Store(Box::new(answer)));
+        }
+    }
+
     fn advance(&mut self, milliseconds: u64) {
         self.now.mono = self.now.mono + Duration::from_millis(milliseconds);
         self.now.utc = self.now.utc.plus_ms(i64::try_from(milliseconds).expect("in range"));
@@ -364,7 +372,7 @@ fn a_reply_survives_the_loss_of_the_connection() {
 }
 
 #[test]
-fn a_site_that_never_answers_gives_its_place_free() {
+fn a_command_that_waits_long_lets_the_broker_go_on_and_is_not_forgotten() {
     let mut scene = Scene::connected();
     scene.site_answers = false;
     let stop = scene.stop_command("cmd-1");
@@ -374,6 +382,55 @@ fn a_site_that_never_answers_gives_its_place_free() {
     scene.advance(60_000);
     assert!(matches!(&scene.notices[..], [Notice::Unanswered(id)] if id.as_str() == "cmd-1"));
     assert_eq!(scene.acknowledged, [0], "the broker may send the next one");
+    assert_eq!(scene.link.poll_timeout().filter(|due| due.since(scene.now.mono) < Duration::from_secs(5)), None);
+}
+
+#[test]
+fn a_command_outlasts_a_store_that_stands_still() {
+    let mut scene = Scene::connected();
+    scene.store_answers = false;
+    let cancel = scene.cancel("cmd-1");
+    scene.receive(cancel);
+    scene.advance(300_000);
+    assert_eq!(scene.commands.len(), 0, "nobody knows yet whether it was answered before");
+    scene.resume_store();
+    assert_eq!(scene.results(), [result("stopped", false)], "it came in time, and the site hears of it");
+}
+
+#[test]
+fn a_refusal_that_the_store_cannot_keep_is_the_same_for_a_repeat() {
+    let mut scene = Scene::connected();
+    scene.store.broken = true;
+    let early = scene.command("cmd-1", "fuel.nozzle.stop.v1", json!({}));
+    scene.receive(early.clone());
+    scene.advance(3_600_000);
+    scene.receive(early);
+    assert_eq!(scene.results(), [result("malformed", false), result("malformed", true)], "not too_old");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_store_that_stands_still() {
+    let mut scene = Scene::connected();
+    scene.store_answers = false;
+    let stop = scene.stop_command("cmd-1");
+    scene.receive(stop);
+    scene.advance(150);
+    assert_eq!(scene.results(), [result("stopped", false)]);
+    scene.resume_store();
+    assert_eq!((scene.commands.len(), scene.results()), (1, Vec::new()), "it is carried out and answered once");
+}
+
+#[test]
+fn an_answer_that_was_given_from_memory_is_told_as_repeated_when_it_comes_after_all() {
+    let mut scene = Scene::connected();
+    scene.site_answers = false;
+    let stop = scene.stop_command("cmd-1");
+    scene.receive(stop);
+    let command = scene.commands[0].clone();
+    scene.answer(&command);
+    scene.answer(&command);
+    scene.drain();
+    assert_eq!(scene.results(), [result("stopped", false), result("stopped", true)]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use forecourt::units::UnitPrice;
 use pump_drivers::dart;
 use pump_drivers::decimals::Decimals;
 use pump_drivers::driver::Driver;
+use pump_drivers::gaskitlink;
 use pump_drivers::head::{HeadSettings, Rules, validate};
 use pump_drivers::line::{Echo, Line, LineSettings};
 use pump_drivers::port::{Parity, SerialSettings, Transport};
@@ -48,6 +49,7 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
 const fn rules(protocol: Protocol) -> &'static Rules {
     match protocol {
         Protocol::Dart => &dart::RULES,
+        Protocol::GasKitLink => &gaskitlink::RULES,
     }
 }
 
@@ -60,6 +62,7 @@ fn driver(protocol: Protocol, entry: &config::Dispenser, head: HeadSettings) -> 
             };
             Box::new(dart::DartDriver::new(head, dart::Habits { recipe, ..dart::Habits::default() }))
         }
+        Protocol::GasKitLink => Box::new(gaskitlink::GasKitLinkDriver::new(head, gaskitlink::Habits::default())),
     }
 }
 

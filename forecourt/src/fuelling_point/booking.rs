@@ -45,7 +45,9 @@ impl FuellingPoint {
     /// Settles the release at hand if the dispenser shows that it is over. Returns the nozzle it accounted for.
     fn settle_by_snapshot(&mut self, snapshot: &Snapshot, turn: &mut Turn<'_>) -> Option<NozzleId> {
         let current = self.current.as_mut().filter(|current| current.stage != Stage::Recording)?;
-        if snapshot.state.is_released() {
+        // Fuel at another nozzle of this dispenser, as when somebody released that by hand: what we released is over.
+        let another = current.ours && snapshot.lifted.is_some_and(|lifted| lifted != current.release.nozzle);
+        if snapshot.state.is_released() && !another {
             if current.stage != Stage::Review {
                 current.stage = Stage::InForce;
                 current.gap = true;
@@ -59,7 +61,8 @@ impl FuellingPoint {
         }
         let nozzle = current.release.nozzle;
         let end = snapshot.totalisers.get(&nozzle).copied();
-        let of_this = |reading: &Reading| reading.nozzle.is_none_or(|named| named == nozzle);
+        let running = snapshot.state.is_released();
+        let of_this = |reading: &Reading| !running && reading.nozzle.is_none_or(|named| named == nozzle);
         let reading = current.release.end_seen.or_else(|| snapshot.reading.filter(of_this));
         let certain = current.release.end_seen.is_some();
         let outcome = settlement::settle(&self.known_of(&current, reading, end, certain, turn));
@@ -92,6 +95,17 @@ impl FuellingPoint {
     /// The dispenser reports the end of a fuelling.
     pub(super) fn on_ended(&mut self, token: Token, reading: &Reading, total: Option<Volume>, turn: &mut Turn<'_>) {
         let followed = |current: &mut Current| matches!(current.stage, Stage::Sent | Stage::InForce);
+        let elsewhere =
+            |current: &Current| current.ours && reading.nozzle.is_some_and(|named| named != current.release.nozzle);
+        if self.current.as_ref().is_some_and(elsewhere) {
+            // Not what we released: its end was missed. Everything is read again to find what became of ours.
+            if let Some((nozzle, total)) = reading.nozzle.zip(total) {
+                self.reconcile_reading(nozzle, total, Some(*reading), turn);
+            }
+            turn.after(After::Pump(self.id, PumpCommand::Stored(token)));
+            turn.after(After::Pump(self.id, PumpCommand::Examine));
+            return;
+        }
         if let Some(mut current) = self.current.take_if(followed) {
             if let (false, Some(named)) = (current.ours, reading.nozzle.filter(|named| self.nozzles.contains(named))) {
                 current.release.nozzle = named;
@@ -204,6 +218,8 @@ impl FuellingPoint {
             turn.write(Write::ReleaseClosed(current.release.release));
             self.finish_order_without_fuel(current.order, IfNothing::Release(ReleaseReason::Fault), turn);
             self.unhold(nozzle, Hold::Review, turn);
+            // What the totaliser moved has no sale now: it is read once more and told as unaccounted.
+            turn.after(After::Pump(self.id, PumpCommand::Examine));
             self.arm_next(turn);
         }
     }

@@ -355,6 +355,10 @@ impl Station {
                 }
                 self.from_driver.extend(ended.map(|ended| vec![ended]));
             }
+            PumpCommand::Examine if self.driver.heard => {
+                let snapshot = self.driver.snapshot(&self.dispenser);
+                self.from_driver.push_back(vec![snapshot]);
+            }
             PumpCommand::Suspend | PumpCommand::Resume | PumpCommand::SetPrices(_) | PumpCommand::Examine => {}
         }
     }

@@ -244,6 +244,10 @@ impl Pump {
         self.events.clear();
         self.ending = None;
         self.heard = true;
+        self.read_in();
+    }
+
+    fn read_in(&mut self) {
         let reading = self.running.as_ref().map(|running| reading(running.nozzle, running.volume)).or(self.last);
         let token = self.token();
         let snapshot = Snapshot {
@@ -360,6 +364,7 @@ impl Pump {
                     }
                 }
             }
+            PumpCommand::Examine if self.ending.is_none() => self.read_in(),
             _ => {}
         }
     }

@@ -4,6 +4,7 @@ pub mod calculator;
 pub mod dart;
 pub mod flow;
 pub mod modbus;
+pub mod gaskitlink;
 pub mod physics;
 pub mod record;
 

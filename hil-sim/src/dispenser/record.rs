@@ -64,7 +64,7 @@ pub enum Wrong {
     AuthoriseOutOfState,
     /// AUTHORIZE with no nozzle allowed.
     AuthoriseWithoutNozzle,
-    /// RESET before the block with the ended sale was acknowledged.
+    /// RESET before the block with the ended sale was acknowledged, or a transaction closed before its end was read.
     ResetBeforeSaleAcknowledged,
     /// Prices while a fuelling was under way.
     PriceDuringFilling,

@@ -19,6 +19,10 @@ use std::num::NonZeroU64;
 use std::time::Instant;
 use uuid::Uuid;
 
+/// An order that may fuel.
+const TAKEN: [&str; 2] = ["armed", "queued"];
+/// Refused in a flood.
+const OVERLOADED: &str = "overloaded";
 /// Refusals for the time alone.
 const OF_TIME: [&str; 2] = ["too_old", "from_the_future"];
 /// Notices kept for a reader that does not come; older ones are dropped.
@@ -451,7 +455,12 @@ impl Desk {
         issued.reply_ids.push(event.id);
         issued.replies.push((reply.clone(), now.mono));
         let command = issued.command.clone();
+        let is_order = matches!(command, Command::Authorise(_));
         match first {
+            // Refused in a flood and not remembered: sent again it may pass. Only an order's refusal is for good.
+            Some(first) if [&first, &reply.result].contains(&&OVERLOADED.to_owned()) && !is_order => {}
+            // Refused for its time by a station that could not write that down and lost power since: it may be refused once more, otherwise.
+            Some(first) if OF_TIME.contains(&first.as_str()) && !TAKEN.contains(&reply.result.as_str()) => {}
             // Acknowledgements are not remembered by their ids: they say the same however often they come.
             Some(_) if !command.wants_reply() && OF_TIME.contains(&reply.result.as_str()) => {}
             Some(first) if !reply.repeated || first != reply.result => {

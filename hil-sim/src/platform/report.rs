@@ -132,8 +132,9 @@ impl Desk {
         let mut last: BTreeMap<NozzleId, (u64, Volume)> = BTreeMap::new();
         for (sequence, sale) in &self.sales {
             let sale = &sale.data;
-            if let (Some((before, ended)), Some(started)) = (last.get(&sale.nozzle), sale.totaliser_start_ml) {
-                let moved = started.get() - ended.get();
+            // Contract section 5: movement of this nozzle since its last sale that no sale explains, up to the end of this one.
+            if let (Some((before, ended)), Some(end)) = (last.get(&sale.nozzle), sale.totaliser_end_ml) {
+                let moved = end.get() - ended.get() - sale.volume_ml.get();
                 let reported: i64 = self
                     .unaccounted
                     .range(before..sequence)
@@ -144,9 +145,9 @@ impl Desk {
                 let told = sale.unaccounted_ml.get();
                 if moved != told && moved != told + reported {
                     violations.push(format!(
-                        "nozzle {}: totaliser {ended:?} after record {before}, {started:?} before record {sequence}; \
+                        "nozzle {}: totaliser {ended:?} after record {before}, {end:?} after record {sequence} of {:?}; \
                          told unaccounted: {:?}",
-                        sale.nozzle, sale.unaccounted_ml
+                        sale.nozzle, sale.volume_ml, sale.unaccounted_ml
                     ));
                 }
             }

@@ -17,8 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// For an interrupted drain.
+const DRAINED: Duration = Duration::from_secs(600);
 
-/// How many, and how often.
+/// How many.
 #[derive(Debug, clap::Args)]
 pub struct BrokerArgs {
     /// Unsent sales at the start.
@@ -27,9 +29,11 @@ pub struct BrokerArgs {
     /// Kills.
     #[arg(long, default_value_t = 50)]
     kills: u32,
-    /// Between two kills, in milliseconds.
-    #[arg(long, default_value_t = 300)]
-    every_ms: u64,
+}
+
+/// Sales that the platform has heard.
+fn heard(bed: &Bed) -> u64 {
+    u64::try_from(bed.platform.look(|desk| desk.sales().count())).unwrap_or(u64::MAX)
 }
 
 /// Kills Mosquitto while the outbox drains.
@@ -47,12 +51,18 @@ pub async fn broker(args: &BrokerArgs, program: Option<&Path>, directory: &Path)
     Filler::open(&data, &bed.plan.station, &totalisers)?.fill(args.sales, 0)?;
     let mut life = bed.live(None)?;
     let begun = Instant::now();
-    for _ in 0..args.kills {
-        tokio::time::sleep(Duration::from_millis(args.every_ms)).await;
+    let kills = u64::from(args.kills);
+    for kill in 1..=kills {
+        // Each kill falls into the drain: after so many sales more have been heard.
+        let share = args.sales * kill / (kills + 1);
+        while heard(&bed) < share {
+            ensure!(!life.is_over(), "the daemon ended");
+            let (heard, sales) = (heard(&bed), args.sales);
+            ensure!(begun.elapsed() < DRAINED, "{heard} of {sales} sales heard after {} s", DRAINED.as_secs());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         bed.broker.kill_and_restart()?;
-        ensure!(!life.is_over(), "the daemon ended");
     }
-    let heard_then = bed.platform.look(|desk| desk.sales().count());
     bed.platform.nozzles_ready(&bed.plan.nozzles(), PATIENCE).await?;
     let mut open = bed.pay()?;
     bed.drive(&mut open, &mut life).await?;
@@ -68,7 +78,7 @@ pub async fn broker(args: &BrokerArgs, program: Option<&Path>, directory: &Path)
         return Ok(Verdict::Broke(differences));
     }
     Ok(Verdict::Held(format!(
-        "{} sales, {} kills of the broker ({heard_then} heard by then), all in {} s, {} came twice, each once in effect",
+        "{} sales, {} kills of the broker while they drained, all in {} s, {} came twice, each once in effect",
         args.sales + 1,
         args.kills,
         begun.elapsed().as_secs(),

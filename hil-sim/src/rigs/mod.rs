@@ -13,7 +13,7 @@ pub mod powerloss;
 pub mod proxy;
 pub mod trace;
 
-use crate::rig::workshop::in_directory;
+use crate::rig::workshop::{in_directory, interrupted};
 use std::path::{Path, PathBuf};
 
 /// Which rig, and where.
@@ -67,7 +67,7 @@ pub enum Verdict {
 pub async fn run(args: Args) -> anyhow::Result<bool> {
     let Args { rig, daemon, directory } = args;
     let daemon = daemon.as_deref();
-    let verdict = in_directory(directory.as_deref(), async |at: &Path| match &rig {
+    let played = in_directory(directory.as_deref(), async |at: &Path| match &rig {
         Rig::Kill(args) => kill::run(args, daemon, at).await,
         Rig::Io(args) => io::run(args, daemon, at).await,
         Rig::Disk => disk::run(daemon, at).await,
@@ -76,8 +76,12 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
         Rig::Clock => link::clock(daemon, at).await,
         Rig::Powerloss(args) => powerloss::run(args, at).await,
         Rig::Offline(args) => offline::run(args, daemon, at).await,
-    })
-    .await?;
+    });
+    // Dropped half-way, a rig takes its daemon and dispensers with it.
+    let verdict = tokio::select! {
+        verdict = played => verdict?,
+        () = interrupted() => anyhow::bail!("interrupted: nothing is said about what the rig was to show"),
+    };
     match verdict {
         Verdict::Held(text) => println!("held: {text}"),
         Verdict::Skipped(why) => println!("DID NOT RUN: {why}"),

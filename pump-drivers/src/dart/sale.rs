@@ -110,6 +110,9 @@ pub struct Ending {
     readings: u8,
     confirmed: bool,
     attempts: u8,
+    /// Somebody fuelled again before this end was written down: what the pump shows since is not of this fuelling. It is read in by
+    /// itself afterwards.
+    superseded: bool,
 }
 
 const NO_READING: Reading = Reading { nozzle: None, volume: Volume::ZERO, amount: Money::ZERO, price: None };
@@ -399,6 +402,10 @@ impl DartDriver {
                 self.interrupt();
                 self.refuse(Refusal::NotCalling);
             }
+            Phase::Ending(ending) if block.shows_release() => {
+                ending.superseded = true;
+                self.examine_due = true;
+            }
             Phase::Ready | Phase::Releasing(_) | Phase::Running(_) | Phase::Ending(_) => {}
         }
         if matches!(self.phase, Phase::Running(_)) {
@@ -477,6 +484,7 @@ impl DartDriver {
             readings: 0,
             confirmed: false,
             attempts: 0,
+            superseded: false,
         });
         self.task.take_if(|underway| underway.task != Task::Stop);
         self.pursue();
@@ -717,7 +725,11 @@ impl DartDriver {
         let read = self.head.filling.and_then(|filling| self.head.reading(filling, &self.settings));
         let Phase::Ending(ending) = &mut self.phase else { return };
         ending.readings += 1;
-        if let Some(read) = read {
+        let of_another = read.and_then(|read| read.nozzle).zip(ending.nozzle).is_some_and(|(read, ours)| read != ours);
+        if of_another || ending.superseded {
+            ending.confirmed = true;
+            self.examine_due = true;
+        } else if let Some(read) = read {
             let same = (read.volume, read.amount) == (ending.reading.volume, ending.reading.amount);
             let zeroed = !read.volume.is_positive() && ending.reading.volume.is_positive();
             ending.confirmed = same;

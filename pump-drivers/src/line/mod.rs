@@ -243,7 +243,7 @@ impl Line {
         self.devices
             .iter()
             .filter_map(|device| match device.driver.urgency(from) {
-                Urgency::Silent => None,
+                Urgency::Silent => device.driver.silent_until().map(|until| until.max(held)),
                 Urgency::Stop => Some(from),
                 _ if device.is_dead() => Some(held.max(device.next_probe)),
                 _ => Some(held),

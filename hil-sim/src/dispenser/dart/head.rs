@@ -188,7 +188,9 @@ impl Head {
             }
             Order::ReturnIdentity => self.tell(Report::Identity(self.quirks.identity)),
             Order::ReturnFilling => {
-                self.tell_figures(self.pump.figures(now), Meaning::PLAIN);
+                // Asked for between two fuellings these are the last one's, whatever the status says after a power cut.
+                let meaning = if self.pump.is_released() { Meaning::PLAIN } else { Meaning::FINAL_FIGURES };
+                self.tell_figures(self.pump.figures(now), meaning);
                 self.tell_nozzle(Meaning::PLAIN);
             }
             Order::Reset => self.reset(frame, now),
