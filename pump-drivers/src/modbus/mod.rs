@@ -3,6 +3,7 @@
 //! [`wire`] frames one question and its answer, [`point`] turns registers into numbers, [`profile`] reads maps, and
 //! [`ModbusDriver`] releases a dispenser or collects from a device by its map.
 
+mod describe;
 mod driver;
 mod ending;
 mod image;
@@ -16,5 +17,6 @@ mod settings;
 pub mod wire;
 mod write;
 
+pub use describe::{StreamDecoder, decode_line};
 pub use driver::{ModbusDriver, alarm, exception_text};
 pub use settings::{Habits, RULES, line_settings, tcp_settings};
