@@ -378,9 +378,9 @@ impl ModbusDriver {
                     }
                     self.begin_running(None);
                     self.follow(now);
-                } else if numbered_anew && number != Some(0) && self.ack.is_none() {
-                    self.begin_ending(None, NO_READING, now);
-                } else if doing == Some(Doing::Finished) && !self.end_told && number.is_none() {
+                } else if numbered_anew && number != Some(0) && self.ack.is_none()
+                    || doing == Some(Doing::Finished) && !self.end_told && number.is_none()
+                {
                     self.begin_ending(None, NO_READING, now);
                 } else if doing != Some(Doing::Finished) {
                     (self.end_told, self.let_go) = (false, false);

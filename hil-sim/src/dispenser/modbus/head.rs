@@ -185,9 +185,9 @@ impl Head {
                 map::SALE_ACK => self.acknowledge(*value, frame, now),
                 map::PRESET_KIND => self.kind = *value,
                 map::PRESET_VALUE => self.value = high(self.value),
-                map::PRESET_VALUE..map::SET_PRICE => self.value = low(self.value),
+                22 => self.value = low(self.value),
                 map::SET_PRICE => self.price = high(self.price),
-                map::SET_PRICE..map::COMMAND => self.price = low(self.price),
+                24 => self.price = low(self.price),
                 map::COMMAND => self.take_command(*value, frame, now),
                 _ => {}
             }

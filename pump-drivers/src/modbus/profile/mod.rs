@@ -88,6 +88,9 @@ pub struct Block {
     pub holds: Vec<(Role, usize)>,
 }
 
+/// Points that follow one another, their first address and the one behind the last.
+type Run<'p> = (Vec<(Role, &'p Point)>, u16, u32);
+
 impl Profile {
     /// Reads a profile.
     ///
@@ -121,10 +124,10 @@ impl Profile {
         let mut wanted: Vec<(Role, &Point)> =
             roles.iter().filter_map(|role| Some((*role, self.points.get(role)?))).collect();
         wanted.sort_by_key(|(_, point)| (point.area, point.address));
-        let mut blocks: Vec<(Vec<(Role, &Point)>, u16, u32)> = Vec::new();
+        let mut blocks: Vec<Run<'_>> = Vec::new();
         for (role, point) in wanted {
             let gap = if point.area.is_bits() { 16 } else { self.limits.gap };
-            let fits = |(held, start, end): &&mut (Vec<(Role, &Point)>, u16, u32)| {
+            let fits = |(held, start, end): &&mut Run<'_>| {
                 held[0].1.area == point.area
                     && u32::from(point.address) <= *end + u32::from(gap)
                     && point.end().max(*end) - u32::from(*start) <= u32::from(self.limits.read)
