@@ -12,6 +12,8 @@ use hil_sim::dispenser::modbus::quirks::Quirks;
 use hil_sim::dispenser::modbus::{ModbusConfig, ModbusDispenser};
 use hil_sim::dispenser::record::{EndCause, Wrong};
 use hil_sim::dispenser::{Action, Condition, Dispenser};
+use hil_sim::prng::PerMillion;
+use hil_sim::wire::Faults;
 use modbus_stage::{AUTHORISE, NOZZLE, ONE, PRICE, Stage, hex, pump, starts};
 
 // ---- the simulated dispenser alone ----
@@ -601,4 +603,42 @@ fn answers_that_come_too_late_are_never_taken_for_the_next_ones() {
         }
         assert_eq!((stage.fuellings(), stage.wrongs(), stage.acknowledged()), (1, vec![], 42));
     }
+}
+
+#[test]
+fn a_noisy_wire_costs_time_and_never_a_figure() {
+    let mut stage = Stage::rtu(Quirks::default(), 41);
+    let rate = PerMillion;
+    stage.spoil(Faults {
+        bit_flip: rate(1_000),
+        drop: rate(500),
+        junk: rate(20_000),
+        silence: rate(10_000),
+        ..Faults::default()
+    });
+    let mut released = 0;
+    for sale in 0..4 {
+        stage.events.clear();
+        stage.lift();
+        stage.order(litres(3));
+        stage.until("a word of the release", |event| {
+            is_released(event) || is_refused(event) || *event == PumpEvent::Lost
+        });
+        if stage.events.iter().any(is_released) {
+            released += 1;
+            stage.until("end", |event| is_ended(event) || is_snapshot(event));
+            for (reading, total) in ended(&stage) {
+                let truth = stage.fuelling(stage.fuellings() - 1);
+                assert_eq!(reading.volume, truth.volume, "sale {sale}");
+                assert!(total.is_none() || total == truth.totaliser_after, "sale {sale}");
+            }
+        }
+        stage.act(Action::HangUp);
+        stage.run(Duration::from_secs(5));
+    }
+    stage.spoil(Faults::default());
+    stage.run(Duration::from_secs(5));
+    assert!(released > 0, "{:#?}", stage.events);
+    assert_eq!(stage.wrongs(), []);
+    assert_eq!(usize::from(stage.acknowledged()), 41 + stage.fuellings());
 }

@@ -64,7 +64,7 @@ fn each_good_frame_is_described_as_stated_and_each_wrong_one_refused() {
             assert!(!found.is_empty() && found.iter().all(|value| value["ok"] == false), "{found:?}");
             continue;
         }
-        assert_eq!(found, [told.clone()], "{line} in a stream");
+        assert_eq!(found, std::slice::from_ref(&told), "{line} in a stream");
         let stated = vector["decoded"].as_object().expect("members");
         for (key, value) in stated.iter().filter(|(key, _)| MEMBERS.contains(&key.as_str()) || *key == "tx") {
             assert_eq!(&told[key], value, "{key} of {line}: {told}");

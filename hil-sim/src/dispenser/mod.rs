@@ -3,8 +3,8 @@
 pub mod calculator;
 pub mod dart;
 pub mod flow;
-pub mod modbus;
 pub mod gaskitlink;
+pub mod modbus;
 pub mod physics;
 pub mod record;
 

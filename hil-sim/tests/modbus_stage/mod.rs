@@ -13,7 +13,7 @@ use hil_sim::dispenser::physics::{NozzleConfig, PumpConfig};
 use hil_sim::dispenser::record::{Fuelling, Wrong};
 use hil_sim::dispenser::{Action, Address, Condition, NozzleIndex};
 use hil_sim::prng::Prng;
-use hil_sim::wire::{DeviceId, Pace, Wire, WireConfig};
+use hil_sim::wire::{DeviceId, Faults, Pace, Wire, WireConfig};
 use pump_drivers::decimals::Decimals as HeadDecimals;
 use pump_drivers::head::HeadSettings;
 use pump_drivers::line::{Line, LineSettings};
@@ -170,6 +170,11 @@ impl Stage {
     /// Loses so many requests that fit, or the answers to them.
     pub fn lose(&mut self, fits: Fits, request: bool, times: u32) {
         (self.fits, self.lose_request, self.times) = (fits, request, times);
+    }
+
+    /// Spoils the wire, or mends it.
+    pub fn spoil(&mut self, faults: Faults) {
+        self.wire.set_faults(faults);
     }
 
     pub const fn delay_every(&mut self, count: usize) {

@@ -43,8 +43,12 @@ impl Habits {
     pub fn problems(&self, head: &HeadSettings) -> Vec<String> {
         let (fp, profile) = (head.fp, &self.profile);
         let mut problems = Vec::new();
-        if profile.kind == Kind::Outputs {
-            problems.push(format!("fp {fp}: a map of outputs is no dispenser; it serves one of kind pulses"));
+        if matches!(profile.kind, Kind::Pulses | Kind::Outputs) {
+            let text = format!(
+                "fp {fp}: profile \"{}\" is no dispenser's: a counter of kind pulses and a board of kind outputs make one",
+                profile.name
+            );
+            problems.push(text);
         }
         if head.nozzles.len() > 1 && profile.kind == Kind::Dispenser {
             if !profile.has(Role::Nozzle) {
