@@ -184,31 +184,29 @@ impl Stage {
     pub fn run(&mut self, time: Duration) {
         let end = self.now + time;
         self.settle();
-        loop {
-            let due = [
-                self.line.poll_timeout().map(|(due, _)| due),
-                self.wire.poll_timeout(),
-                self.late.keys().next().copied(),
-            ];
-            let Some(next) = due.into_iter().flatten().min().filter(|next| *next <= end) else { break };
-            self.now = self.now.max(next);
-            self.settle();
-        }
+        while self.step(end) {}
         self.now = end;
     }
 
+    /// Lets the next thing happen, unless it is after the end.
+    fn step(&mut self, end: Instant) -> bool {
+        let due =
+            [self.line.poll_timeout().map(|(due, _)| due), self.wire.poll_timeout(), self.late.keys().next().copied()];
+        let Some(next) = due.into_iter().flatten().min().filter(|next| *next <= end) else { return false };
+        self.now = self.now.max(next);
+        self.settle();
+        true
+    }
+
     pub fn until(&mut self, what: &str, fits: impl Fn(&PumpEvent) -> bool) {
-        for _ in 0..60_000 {
-            if self.events.iter().any(&fits) {
-                return;
+        let end = self.now + Duration::from_secs(120);
+        self.settle();
+        while !self.events.iter().any(&fits) {
+            if !self.step(end) {
+                let last = &self.sent[self.sent.len().saturating_sub(12)..];
+                panic!("no {what}; events: {:#?}\nsent: {last:02X?}", self.events);
             }
-            self.run(Duration::from_millis(2));
         }
-        panic!(
-            "no {what}; events: {:#?}\nsent: {:02X?}",
-            self.events,
-            &self.sent[self.sent.len().saturating_sub(12)..]
-        );
     }
 
     fn settle(&mut self) {

@@ -19,6 +19,10 @@ pub struct Write {
     checking: bool,
     /// What was written is read back even if every write was answered.
     verify: bool,
+    /// That they stand is not enough: a device may have kept them from an earlier order and want them anew.
+    anew: bool,
+    /// Every write of this round was answered.
+    answered: bool,
     rounds: u8,
 }
 
@@ -34,9 +38,10 @@ pub enum Wrote {
 }
 
 impl Write {
-    /// A write of counts. `None` where one does not fit its point, or there is no such point.
+    /// A write of counts; `anew` are they written and read back whatever stands there. `None` where one does not fit its point, or there
+    /// is no such point.
     #[must_use]
-    pub fn new(profile: &Profile, wanted: Vec<(Role, Raw)>, verify: bool) -> Option<Self> {
+    pub fn new(profile: &Profile, wanted: Vec<(Role, Raw)>, anew: bool) -> Option<Self> {
         let mut held = Vec::new();
         for (role, raw) in &wanted {
             let point = profile.point(*role)?;
@@ -44,7 +49,7 @@ impl Write {
         }
         held.sort();
         let writes = questions(profile, held);
-        let verify = verify || writes.len() > 1;
+        let verify = anew || writes.len() > 1;
         let roles: Vec<Role> = wanted.iter().map(|(role, _)| *role).collect();
         let checks = profile.blocks(&roles);
         (!writes.is_empty()).then_some(Self {
@@ -55,6 +60,8 @@ impl Write {
             at: 0,
             checking: false,
             verify,
+            anew,
+            answered: false,
             rounds: 0,
         })
     }
@@ -76,6 +83,7 @@ impl Write {
             if self.at < self.writes.len() {
                 return Wrote::More;
             }
+            self.answered = true;
             if !self.verify {
                 return Wrote::Stands;
             }
@@ -89,11 +97,12 @@ impl Write {
         if self.at < self.checks.len() {
             return Wrote::More;
         }
-        if self.wanted.iter().all(|(role, raw)| self.image.raw(*role) == Some(*raw)) {
+        let stands = self.wanted.iter().all(|(role, raw)| self.image.raw(*role) == Some(*raw));
+        if stands && (self.answered || !self.anew) {
             return Wrote::Stands;
         }
         self.rounds += 1;
-        (self.at, self.checking) = (0, false);
+        (self.at, self.checking, self.answered) = (0, false, false);
         if self.rounds >= MOST_ROUNDS { Wrote::Fails } else { Wrote::More }
     }
 
