@@ -37,7 +37,7 @@ fn check_sum(bytes: &[u8]) -> [u8; 2] {
     for byte in bytes {
         crc ^= u16::from(*byte);
         for _ in 0..8 {
-            crc = if crc % 2 == 1 { crc / 2 ^ 0xA001 } else { crc / 2 };
+            crc = if crc % 2 == 1 { (crc / 2) ^ 0xA001 } else { crc / 2 };
         }
     }
     crc.to_le_bytes()

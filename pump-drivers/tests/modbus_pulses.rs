@@ -29,7 +29,7 @@ fn with_check_sum(mut bytes: Vec<u8>) -> Vec<u8> {
     for byte in &bytes {
         crc ^= u16::from(*byte);
         for _ in 0..8 {
-            crc = if crc % 2 == 1 { crc / 2 ^ 0xA001 } else { crc / 2 };
+            crc = if crc % 2 == 1 { (crc / 2) ^ 0xA001 } else { crc / 2 };
         }
     }
     bytes.extend(crc.to_le_bytes());
