@@ -285,6 +285,7 @@ fn nothing_is_closed_and_no_order_taken_while_the_sale_is_not_stored() {
     stage.until(|event| matches!(event, PumpEvent::Ended { .. }));
     stage.run(MS(10_000));
     assert_eq!((stage.post_state(), stage.words().contains('N')), (Post::EndOfTransaction, false));
+    stage.forget_events();
     stage.order(2, Preset::Volume(Volume::new(5_000)));
     assert_eq!(stage.answer(), Some(Refusal::Unsettled));
     stage.store_all();

@@ -124,7 +124,7 @@ fn a_serial_port_is_served_and_paced_by_its_own_uart() {
     let name = rustix::pty::ptsname(&master, Vec::new()).expect("a name");
     let path = name.to_str().expect("a path").into();
     let endpoint = Endpoint::Serial { path, baud: 9_600, parity: Parity::Odd };
-    assert_eq!(endpoint.pace(9_600), Pace::NONE);
+    assert_eq!(endpoint.pace(Pace::baud(9_600)), Pace::NONE);
     let _served = Served::start(wire(), &endpoint, Epoch::start(), None).expect("served");
     assert_eq!(ask(&mut File::from(master), &[0x51, 0x20, 0xFA]), [0x51, 0x70, 0xFA]);
     let missing = Endpoint::Serial { path: "/dev/no-such-port".into(), baud: 9_600, parity: Parity::Odd };

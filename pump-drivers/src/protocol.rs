@@ -2,7 +2,9 @@
 
 use crate::dart;
 use crate::gaskitlink;
+use crate::head::Rules;
 use crate::hex::{Direction, bytes_of};
+use crate::line::LineSettings;
 use serde_json::{Value, json};
 
 /// Protocols of dispensers.
@@ -24,6 +26,24 @@ impl Protocol {
         match self {
             Self::Dart => "dart",
             Self::GasKitLink => "gaskitlink",
+        }
+    }
+
+    /// What its heads have room for.
+    #[must_use]
+    pub fn rules(self) -> Rules {
+        match self {
+            Self::Dart => dart::RULES,
+            Self::GasKitLink => gaskitlink::RULES,
+        }
+    }
+
+    /// How its lines usually behave.
+    #[must_use]
+    pub fn line_settings(self) -> LineSettings {
+        match self {
+            Self::Dart => LineSettings::default(),
+            Self::GasKitLink => gaskitlink::line_settings(),
         }
     }
 

@@ -6,9 +6,6 @@ use forecourt::ids::{FuellingPointId, Grade, NozzleId};
 use forecourt::units::{Currency, UnitPrice};
 use std::collections::BTreeMap;
 
-/// Digits of a unit price on a DART wire: three bytes of packed decimal (DART sheet, section 9).
-const LARGEST_PRICE: i64 = 999_999;
-
 /// What has been named so far, and where.
 pub(super) struct Seen<'r, 'i> {
     report: &'r Report<'i>,
@@ -59,7 +56,7 @@ impl<'r, 'i> Seen<'r, 'i> {
     }
 
     /// A grade that a nozzle sells: it must be declared, and its price must fit into the digits of the head.
-    pub fn sells(&self, found: &Found<Grade>, decimals: Option<Decimals>) {
+    pub fn sells(&self, found: &Found<Grade>, decimals: Option<Decimals>, price_digits: u32) {
         let Some((_, price)) = self.grades.get(&found.value) else {
             let known: Vec<&str> = self.grades.keys().map(Grade::as_str).collect();
             let expected = if known.is_empty() { "a [[grade]] for it".into() } else { known.join(" or ") };
@@ -69,6 +66,7 @@ impl<'r, 'i> Seen<'r, 'i> {
         let (Some(price), Some(decimals)) = (price, decimals) else { return };
         let step = 10_i64.pow(6 - u32::from(decimals.price));
         let digits = price.get() / step;
+        let largest = 10_i64.pow(price_digits) - 1;
         if price.get() % step != 0 {
             let what = format!(
                 "the price of \"{}\", {} micros, has more than the {} decimals of this head",
@@ -77,9 +75,9 @@ impl<'r, 'i> Seen<'r, 'i> {
                 decimals.price
             );
             self.report.error(&found.at, what, format!("a multiple of {step} micros, or other decimals.price"));
-        } else if digits > LARGEST_PRICE {
+        } else if digits > largest {
             let what = format!("the price of \"{}\" needs {digits} in the digits of this head", found.value);
-            self.report.error(&found.at, what, format!("at most {LARGEST_PRICE}, or fewer decimals.price"));
+            self.report.error(&found.at, what, format!("at most {largest}, or fewer decimals.price"));
         }
     }
 

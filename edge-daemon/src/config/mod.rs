@@ -6,10 +6,12 @@ mod check;
 mod problem;
 mod read;
 mod walk;
+mod ways;
 
 pub use problem::{ConfigFault, Problem, Severity};
 pub use pump_drivers::protocol::Protocol;
 pub use read::parse;
+pub use ways::Ways;
 
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, PriceSetId, StationId};
@@ -226,25 +228,16 @@ pub enum Parity {
 pub struct Dispenser {
     /// Its number at the station.
     pub fuelling_point: FuellingPointId,
-    /// Its address on the wire: 0x50 to 0x6F for DART (DART sheet, section 1).
+    /// Its address on the wire.
     pub address: u8,
-    /// How a release is sent.
-    pub recipe: Recipe,
+    /// What its protocol wants to know beside.
+    pub ways: Ways,
     /// The head knows suspend and resume.
     pub suspend: bool,
     /// Where the points of its numbers stand.
     pub decimals: Decimals,
     /// Its nozzles.
     pub nozzles: Vec<NozzleEntry>,
-}
-
-/// How a release is put on a DART wire (DART sheet, section 7.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Recipe {
-    /// Reset first, preset and authorise when the head answers.
-    TwoBlocks,
-    /// Everything in one block.
-    OneBlock,
 }
 
 /// Decimals of a head: its numbers carry none (DART sheet, section 9).

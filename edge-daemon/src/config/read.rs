@@ -3,9 +3,10 @@
 use crate::config::check::{self, Local, Seen};
 use crate::config::problem::Problem;
 use crate::config::walk::{Field, Found, Place, Report, Section};
+use crate::config::ways;
 use crate::config::{
     Ack, Broker, Cloud, Config, Decimals, DiskLimits, Dispenser, Files, GradeEntry, Limits, Line, Log, LogFormat,
-    LogLevel, NozzleEntry, Observe, Parity, Port, Protocol, Recipe, SiteTimers, Station, Tls, TraceRing,
+    LogLevel, NozzleEntry, Observe, Parity, Port, Protocol, SiteTimers, Station, Tls, TraceRing,
 };
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, PriceSetId, StationId};
@@ -304,19 +305,25 @@ fn line(
             if good { Ok(text.to_owned()) } else { Err(format!("\"{text}\" is no name of a line")) }
         })
         .required(report, "a name such as \"island-1\"");
-    let protocol = section.word("protocol", &Protocol::ALL).required(report, "dart");
+    let words: Vec<&str> = Protocol::ALL.iter().map(|(word, _)| *word).collect();
+    let protocol = section.word("protocol", &Protocol::ALL).required(report, &words.join(" or "));
+    // Where the protocol itself is wrong, the rest is read as the most frequent one has it.
+    let speaks = protocol.as_ref().map_or(Protocol::Dart, |found| found.value);
+    let usual = speaks.line_settings();
+    let millis_of = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     let port = section
         .text("port")
         .check(report, "a device such as /dev/serial/by-id/… or tcp://HOST:PORT", port)
         .required(report, "a device such as /dev/serial/by-id/… or tcp://HOST:PORT");
-    let baud = section.integer("baud", 1_200..=115_200, " bits per second").or(9_600);
-    let parity =
-        section.word("parity", &[("odd", Parity::Odd), ("even", Parity::Even), ("none", Parity::None)]).or(Parity::Odd);
+    let baud = section.integer("baud", 1_200..=115_200, " bits per second").or(usual.baud.into());
+    let parity = section
+        .word("parity", &[("odd", Parity::Odd), ("even", Parity::Even), ("none", Parity::None)])
+        .or(ways::parity(speaks));
     let strip_echo = section.word("echo", &[("none", false), ("strip", true)]).or(false);
     let rs485 = section.boolean("rs485").or(false);
-    let pause = section.integer("pause-before-send-ms", 0..=100, " ms").or(10);
-    let window = section.integer("answer-window-ms", 20..=1_000, " ms").or(120);
-    let comm_lost = section.integer("comm-lost-ms", 1_000..=3_000, " ms").or(1_500);
+    let pause = section.integer("pause-before-send-ms", 0..=100, " ms").or(millis_of(usual.pause_before_send));
+    let window = section.integer("answer-window-ms", 20..=1_000, " ms").or(millis_of(usual.answer_window));
+    let comm_lost = section.integer("comm-lost-ms", 1_000..=3_000, " ms").or(millis_of(usual.comm_lost));
     let dispensers = section.sections("dispenser").required(report, "at least one [[line.dispenser]]");
     section.finish();
 
@@ -335,7 +342,7 @@ fn line(
     let dispensers: Vec<Option<Dispenser>> = dispensers?
         .value
         .into_iter()
-        .map(|section| dispenser(section, report, seen, &mut addresses, currency))
+        .map(|section| dispenser(section, speaks, report, seen, &mut addresses, currency))
         .collect();
     Some(Line {
         name: name?.value,
@@ -367,16 +374,15 @@ fn port(text: &str) -> Result<Port, String> {
 
 fn dispenser(
     mut section: Section<'_, '_>,
+    protocol: Protocol,
     report: &Report<'_>,
     seen: &mut Seen<'_, '_>,
     addresses: &mut Local<'_, '_>,
     currency: Currency,
 ) -> Option<Dispenser> {
     let point = section.integer("fuelling-point", PAINTED, "").required(report, "the number of the fuelling point");
-    let address = address(&mut section, report);
-    let recipe = section
-        .word("recipe", &[("two-blocks", Recipe::TwoBlocks), ("one-block", Recipe::OneBlock)])
-        .or(Recipe::TwoBlocks);
+    let address = ways::address(protocol, &mut section, report);
+    let ways = ways::read(protocol, &mut section);
     let suspend = section.boolean("suspend").or(false);
     let decimals = section
         .section_if_any("decimals")
@@ -393,39 +399,19 @@ fn dispenser(
         addresses.take(address);
     }
     let mut logical = Local::new(report, "logical nozzle", "dispenser");
-    let nozzles: Vec<Option<NozzleEntry>> =
-        nozzles?.value.into_iter().map(|section| nozzle(section, report, seen, &mut logical, decimals)).collect();
+    let nozzles: Vec<Option<NozzleEntry>> = nozzles?
+        .value
+        .into_iter()
+        .map(|section| nozzle(section, report, seen, &mut logical, decimals, protocol.rules().price_digits))
+        .collect();
     Some(Dispenser {
         fuelling_point: point?.value,
         address: address?.value,
-        recipe,
+        ways,
         suspend,
         decimals: decimals?,
         nozzles: nozzles.into_iter().collect::<Option<_>>()?,
     })
-}
-
-/// The bus address, or the panel number that stands for it (DART sheet, section 1: address = 0x4F + panel).
-fn address(section: &mut Section<'_, '_>, report: &Report<'_>) -> Option<Found<u8>> {
-    let narrow = |found: Found<i64>, base: i64| {
-        let value = u8::try_from(found.value + base).ok()?;
-        Some(found.with(value))
-    };
-    let address = section.integer("address", 0x50..=0x6F, " (0x50 to 0x6F)");
-    let panel = section.integer("panel", 1..=32, "");
-    match (address, panel) {
-        (Field::Found(address), Field::Missing(_)) => narrow(address, 0),
-        (Field::Missing(_), Field::Found(panel)) => narrow(panel, 0x4F),
-        (Field::Missing(at), Field::Missing(_)) => {
-            report.error(&at, "is missing", "address = 0x50 to 0x6F, or panel = 1 to 32");
-            None
-        }
-        (Field::Found(_), Field::Found(panel)) => {
-            report.error(&panel.at, "stands beside address", "one of them");
-            None
-        }
-        _ => None,
-    }
 }
 
 fn decimals(mut section: Section<'_, '_>, report: &Report<'_>, currency: Currency) -> Option<Decimals> {
@@ -451,6 +437,7 @@ fn nozzle(
     seen: &mut Seen<'_, '_>,
     logical_seen: &mut Local<'_, '_>,
     decimals: Option<Decimals>,
+    price_digits: u32,
 ) -> Option<NozzleEntry> {
     let number = section.integer("number", PAINTED, "").required(report, "the number painted on the pump");
     let logical = section.integer("logical", 1..=15, "").required(report, "the dispenser's own number, 1 to 15");
@@ -465,7 +452,7 @@ fn nozzle(
         logical_seen.take(logical);
     }
     if let Some(grade) = &grade {
-        seen.sells(grade, decimals);
+        seen.sells(grade, decimals, price_digits);
     }
     Some(NozzleEntry { number: number?.value, logical: logical?.value, grade: grade?.value })
 }

@@ -1,6 +1,6 @@
 //! From the configuration to the core's layout and to one line for each wire.
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Ways};
 use cloud_sync::mqtt::{BadSettings, BrokerUrl};
 use forecourt::ids::NozzleId;
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
@@ -9,10 +9,9 @@ use pump_drivers::dart;
 use pump_drivers::decimals::Decimals;
 use pump_drivers::driver::Driver;
 use pump_drivers::gaskitlink;
-use pump_drivers::head::{HeadSettings, Rules, validate};
+use pump_drivers::head::{HeadSettings, validate};
 use pump_drivers::line::{Echo, Line, LineSettings};
 use pump_drivers::port::{Parity, SerialSettings, Transport};
-use pump_drivers::protocol::Protocol;
 use std::collections::BTreeMap;
 
 /// A line with its name and place, ready to be run.
@@ -35,34 +34,20 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
         let settings = line_settings(line);
         problems.extend(settings.problems().into_iter().map(|problem| format!("line {}: {problem}", line.name)));
         let heads: Vec<_> = line.dispensers.iter().map(|head| head_settings(config, line, head, &prices)).collect();
-        let wrong = validate(&heads, rules(line.protocol));
+        let wrong = validate(&heads, &line.protocol.rules());
         problems.extend(wrong.into_iter().map(|problem| format!("line {}: {problem}", line.name)));
         if problems.is_empty() {
-            let drivers =
-                line.dispensers.iter().zip(heads).map(|(entry, head)| driver(line.protocol, entry, head)).collect();
+            let drivers = line.dispensers.iter().zip(heads).map(|(entry, head)| driver(&entry.ways, head)).collect();
             wired.push(Wired { config: line.clone(), line: Line::new(settings, drivers) });
         }
     }
     if problems.is_empty() { Ok(wired) } else { Err(problems) }
 }
 
-const fn rules(protocol: Protocol) -> &'static Rules {
-    match protocol {
-        Protocol::Dart => &dart::RULES,
-        Protocol::GasKitLink => &gaskitlink::RULES,
-    }
-}
-
-fn driver(protocol: Protocol, entry: &config::Dispenser, head: HeadSettings) -> Box<dyn Driver> {
-    match protocol {
-        Protocol::Dart => {
-            let recipe = match entry.recipe {
-                config::Recipe::TwoBlocks => dart::Recipe::TwoBlocks,
-                config::Recipe::OneBlock => dart::Recipe::OneBlock,
-            };
-            Box::new(dart::DartDriver::new(head, dart::Habits { recipe, ..dart::Habits::default() }))
-        }
-        Protocol::GasKitLink => Box::new(gaskitlink::GasKitLinkDriver::new(head, gaskitlink::Habits::default())),
+fn driver(ways: &Ways, head: HeadSettings) -> Box<dyn Driver> {
+    match ways {
+        Ways::Dart(habits) => Box::new(dart::DartDriver::new(head, *habits)),
+        Ways::GasKitLink(habits) => Box::new(gaskitlink::GasKitLinkDriver::new(head, *habits)),
     }
 }
 
@@ -79,7 +64,7 @@ fn line_settings(line: &config::Line) -> LineSettings {
         echo: if line.strip_echo { Echo::Strip } else { Echo::None },
         answer_window: line.answer_window,
         comm_lost: line.comm_lost,
-        ..LineSettings::default()
+        ..line.protocol.line_settings()
     }
 }
 

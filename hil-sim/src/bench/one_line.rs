@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, OrderId};
 use forecourt::order::Limit;
 use forecourt::units::{Currency, UnitPrice};
+use pump_drivers::protocol::Protocol;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,7 @@ impl OneLine {
             directory: directory.to_owned(),
             grades: vec![GradePlan { code: grade.clone(), unit_price: PRICE }],
             lines: vec![LinePlan {
+                protocol: Protocol::Dart,
                 name: "line".into(),
                 port: directory.join("line").display().to_string(),
                 dispensers: dispensers.collect(),

@@ -16,11 +16,14 @@ pub mod station;
 pub mod traffic;
 pub mod world;
 
+use crate::rig::bus;
 use anyhow::{Context as _, bail};
 use clap::Parser;
 use core::cell::Cell;
 use faults::Weather;
 use log::Stamp;
+use pump_drivers::protocol::Protocol;
+use station::Speaks;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -37,7 +40,8 @@ pub struct Args {
     /// One seed.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Many seeds: a file with a seed at the begin of each line (`#` begins a remark), or `FROM..TO`.
+    /// Many seeds: a file with a seed at the begin of each line, after it what the lines speak if not as drawn or as `--bus` says (`#`
+    /// begins a remark); or `FROM..TO`.
     #[arg(long, conflicts_with = "seed")]
     pub seeds: Option<String>,
     /// One more seed: a commit hash, of which the first 16 hexadecimal digits count.
@@ -58,6 +62,9 @@ pub struct Args {
     /// Customers; the share of 4,000 a day if not given.
     #[arg(long)]
     pub sales: Option<u64>,
+    /// What all lines speak: dart, two-wire, gaskitlink or modbus; drawn for each line from the seed if left out.
+    #[arg(long, value_parser = bus::one)]
+    pub bus: Option<Protocol>,
     /// Nothing goes wrong.
     #[arg(long)]
     pub fair: bool,
@@ -76,6 +83,8 @@ pub struct Play {
     pub seed: u64,
     /// Its length.
     pub span: Span,
+    /// What its lines speak.
+    pub speaks: Speaks,
     /// Nothing goes wrong.
     pub fair: bool,
     /// Last lines that are kept.
@@ -113,7 +122,7 @@ thread_local! {
 pub fn play(play: Play) -> anyhow::Result<Played> {
     PLAYING.set(Some(play));
     let weather = |prng: &crate::prng::Prng, span| if play.fair { Weather::fair() } else { Weather::drawn(prng, span) };
-    let mut world = World::new(play.seed, play.span, play.keep, weather)?;
+    let mut world = World::new(play.seed, play.span, play.speaks, play.keep, weather)?;
     let outcome = world.run(play.span)?;
     PLAYING.set(None);
     Ok(Played {
@@ -137,6 +146,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
     let hours = if args.nightly && args.hours == 24 { 2 } else { args.hours };
     let from_hour = args.from_hour.unwrap_or(if hours == 24 { 0 } else { 7 });
     let span = Span { from_hour, hours, visits: args.sales };
+    let began = Instant::now();
     let end = args.nightly.then(|| Instant::now() + Duration::from_secs(args.minutes * 60));
     let total = seeds.len();
     let queue = Mutex::new(VecDeque::from(seeds));
@@ -145,12 +155,22 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
         let worker = || -> anyhow::Result<()> {
             loop {
                 let next = queue.lock().ok().and_then(|mut queue| queue.pop_front());
-                let Some(seed) = next.filter(|_| end.is_none_or(|end| Instant::now() < end)) else { return Ok(()) };
+                let Some((seed, speaks)) = next.filter(|_| end.is_none_or(|end| Instant::now() < end)) else {
+                    return Ok(());
+                };
                 let begun = Instant::now();
-                let played = play(Play { seed, span, fair: args.fair, keep: args.trace })?;
-                tell(seed, args, span, &played, begun.elapsed(), total > 3);
+                let played = play(Play { seed, span, speaks, fair: args.fair, keep: args.trace })?;
+                tell((seed, speaks), args, span, &played, begun.elapsed(), total > 3);
                 if let Ok(mut tally) = tally.lock() {
                     tally.add(seed, &played);
+                    if total > 40 && tally.played % 20 == 0 {
+                        eprintln!(
+                            "{} of {total} seeds, {} failed, {:.0?}",
+                            tally.played,
+                            tally.failed.len(),
+                            began.elapsed()
+                        );
+                    }
                 }
             }
         };
@@ -197,16 +217,20 @@ impl Tally {
     }
 }
 
-fn tell(seed: u64, args: &Args, span: Span, played: &Played, took: Duration, terse: bool) {
+fn tell((seed, speaks): (u64, Speaks), args: &Args, span: Span, played: &Played, took: Duration, terse: bool) {
     if let Some(Violation { at, what }) = &played.violation {
         for line in log::last_lines() {
             println!("{line}");
         }
         println!("FAILED seed {seed} commit {} at {}: {what}", commit(), Stamp(*at));
         let fair = if args.fair { " --fair" } else { "" };
+        let bus = match speaks {
+            Speaks::Only(protocol) => format!(" --bus {}", protocol.word()),
+            Speaks::Drawn => String::new(),
+        };
         let sales = span.visits.map(|visits| format!(" --sales {visits}")).unwrap_or_default();
         println!(
-            "  what led to it: hil-sim day --seed {seed} --hours {} --from-hour {}{sales}{fair} --trace",
+            "  what led to it: hil-sim day --seed {seed} --hours {} --from-hour {}{bus}{sales}{fair} --trace",
             span.hours, span.from_hour
         );
     } else if !terse {
@@ -240,30 +264,41 @@ fn panic_with_seed() {
     }));
 }
 
-fn seeds(args: &Args) -> anyhow::Result<Vec<u64>> {
+fn seeds(args: &Args) -> anyhow::Result<Vec<(u64, Speaks)>> {
+    let speaks = args.bus.map_or(Speaks::Drawn, Speaks::Only);
     let mut seeds = match &args.seeds {
-        _ if args.nightly => (1..=NIGHTLY).collect(),
+        _ if args.nightly => (1..=NIGHTLY).map(|seed| (seed, speaks)).collect(),
         None if args.commit.is_some() => Vec::new(),
-        None => vec![args.seed],
+        None => vec![(args.seed, speaks)],
         Some(range) if range.contains("..") => {
             let (from, to) = range.split_once("..").context("FROM..TO")?;
-            (from.parse()?..to.parse()?).collect()
+            (from.parse()?..to.parse()?).map(|seed| (seed, speaks)).collect()
         }
-        Some(file) => from_file(&PathBuf::from(file))?,
+        Some(file) => from_file(&PathBuf::from(file), speaks)?,
     };
     if let Some(commit) = &args.commit {
         let digits: String = commit.chars().take(16).collect();
-        seeds.push(u64::from_str_radix(&digits, 16).with_context(|| format!("{commit} is no commit hash"))?);
+        let seed = u64::from_str_radix(&digits, 16).with_context(|| format!("{commit} is no commit hash"))?;
+        seeds.push((seed, speaks));
     }
     Ok(seeds)
 }
 
-/// Reads seeds, one a line; what follows a `#` says what they caught.
+/// Reads seeds, one a line, each with what its lines speak if that is said; what follows a `#` says what they caught.
 ///
 /// # Errors
 /// If the file cannot be read or holds something else.
-pub fn from_file(file: &std::path::Path) -> anyhow::Result<Vec<u64>> {
+pub fn from_file(file: &std::path::Path, usual: Speaks) -> anyhow::Result<Vec<(u64, Speaks)>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or("").trim()).filter(|line| !line.is_empty());
-    lines.map(|line| line.parse().with_context(|| format!("{}: \"{line}\" is no seed", file.display()))).collect()
+    let read = |line: &str| {
+        let (seed, word) = line.split_once(' ').unwrap_or((line, ""));
+        let seed = seed.parse().with_context(|| format!("{}: \"{line}\" is no seed", file.display()))?;
+        let speaks = match word.trim() {
+            "" => usual,
+            word => Speaks::Only(bus::one(word).map_err(|why| anyhow::anyhow!("{}: {line}: {why}", file.display()))?),
+        };
+        Ok((seed, speaks))
+    };
+    lines.map(read).collect()
 }

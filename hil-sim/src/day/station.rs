@@ -1,17 +1,18 @@
 //! The station of a day: 24 nozzles at 12 fuelling points on three lines, as laid out, configured and simulated.
 
-use crate::dispenser::dart::DartConfig;
 use crate::dispenser::flow::FlowProfile;
 use crate::dispenser::record::Fuelling;
 use crate::dispenser::{Address, NozzleIndex};
 use crate::prng::Prng;
+use crate::rig::bus;
 use crate::rig::plan::{DispenserPlan, GradePlan, LinePlan, NozzlePlan, Plan};
-use crate::rig::pumps::{Build, dart_dispenser};
+use crate::rig::pumps::{Build, dispenser_of};
 use crate::wire::{DeviceId, Wire, WireConfig};
 use anyhow::Context as _;
 use edge_daemon::config::{self, Config};
 use forecourt::ids::{FuellingPointId, Grade, NozzleId};
 use forecourt::units::{Currency, UnitPrice, Volume};
+use pump_drivers::protocol::Protocol;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -19,8 +20,29 @@ use std::path::Path;
 const LINES: u16 = 3;
 /// Fuelling points on each.
 const POINTS_PER_LINE: u16 = 4;
-/// Of each line.
-const BAUD: u32 = 9_600;
+
+/// What the lines of a day speak.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Speaks {
+    /// All the same.
+    Only(Protocol),
+    /// Each line its own, drawn from the seed.
+    Drawn,
+}
+
+impl Speaks {
+    fn draw(self, prng: &Prng) -> Vec<Protocol> {
+        let mut chance = prng.fork("protocols");
+        let draw = |_| match self {
+            Self::Only(protocol) => protocol,
+            Self::Drawn => {
+                let nth = chance.below(Protocol::ALL.len().try_into().unwrap_or(1));
+                Protocol::ALL[usize::try_from(nth).unwrap_or(0)].1
+            }
+        };
+        (0..LINES).map(draw).collect()
+    }
+}
 
 /// Where a nozzle is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,29 +73,25 @@ impl Station {
     ///
     /// # Errors
     /// If the directory cannot be used, or the configuration is refused.
-    pub fn build(directory: &Path, prng: &Prng, echo: bool) -> anyhow::Result<(Self, Vec<Wire>)> {
-        let plan = plan(directory)?;
+    pub fn build(directory: &Path, prng: &Prng, speaks: Speaks, echo: bool) -> anyhow::Result<(Self, Vec<Wire>)> {
+        let plan = plan(directory, &speaks.draw(prng))?;
         let file = plan.config_file();
         // These heads want the usual quiet before a frame; demo and bench run without it.
         let adapter = if echo { "echo = \"strip\"\npause-before-send-ms = 20" } else { "pause-before-send-ms = 20" };
         let text = plan.toml("mqtt://127.0.0.1:1883", "").replace("pause-before-send-ms = 0", adapter);
         std::fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
         let (config, _) = config::load(&file).context("the configuration of the simulated station")?;
-        let build = Build {
-            baud: BAUD,
-            turnaround: DartConfig::TURNAROUND,
-            flow: FlowProfile::default(),
-            prng: prng.fork("dispensers"),
-        };
+        let build = Build { baud: None, turnaround: None, flow: FlowProfile::default(), prng: prng.fork("dispensers") };
         let (mut wires, mut places, mut points) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for (line, planned) in plan.lines.iter().enumerate() {
             let mut chance = build.prng.fork(&planned.name);
-            let mut wire = Wire::new(WireConfig { echo, ..WireConfig::clean() }, &chance);
+            let pace = bus::pace(planned.protocol, None);
+            let mut wire = Wire::new(WireConfig { echo, pace, ..WireConfig::clean() }, &chance);
             for dispenser in &planned.dispensers {
                 let nozzles =
                     dispenser.nozzles.iter().map(|nozzle| (nozzle.grade.clone(), plan.price_of(&nozzle.grade)));
-                let made = dart_dispenser(Address(dispenser.address), nozzles, &build, &mut chance);
-                let device = wire.connect(Box::new(made));
+                let made = dispenser_of(planned.protocol, Address(dispenser.address), nozzles, &build, &mut chance);
+                let device = wire.connect(made);
                 points.insert(dispenser.fuelling_point, (line, device));
                 for (index, nozzle) in (1..).map(NozzleIndex).zip(&dispenser.nozzles) {
                     places.insert(nozzle.number, Place { line, device, index });
@@ -113,15 +131,15 @@ impl Station {
     }
 }
 
-fn plan(directory: &Path) -> anyhow::Result<Plan> {
+fn plan(directory: &Path, protocols: &[Protocol]) -> anyhow::Result<Plan> {
     let grades = [("92", 7_450_000), ("95", 7_960_000), ("0", 7_120_000)];
     let grades = grades
         .into_iter()
         .map(|(code, micros)| Ok(GradePlan { code: Grade::new(code)?, unit_price: UnitPrice::new(micros) }))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let dispenser = |fp: u16| DispenserPlan {
+    let dispenser = |protocol, fp: u16| DispenserPlan {
         fuelling_point: FuellingPointId(fp),
-        address: 0x50 + u8::try_from((fp - 1) % POINTS_PER_LINE).unwrap_or(0),
+        address: bus::address(protocol, u8::try_from((fp - 1) % POINTS_PER_LINE).unwrap_or(0)).0,
         nozzles: (0..2)
             .map(|side| NozzlePlan {
                 number: NozzleId(fp * 2 - 1 + side),
@@ -129,10 +147,11 @@ fn plan(directory: &Path) -> anyhow::Result<Plan> {
             })
             .collect(),
     };
-    let lines = (0..LINES).map(|line| LinePlan {
+    let lines = (0..).zip(protocols).map(|(line, protocol)| LinePlan {
         name: format!("line-{}", line + 1),
         port: directory.join(format!("line-{}", line + 1)).display().to_string(),
-        dispensers: (1..=POINTS_PER_LINE).map(|fp| dispenser(line * POINTS_PER_LINE + fp)).collect(),
+        protocol: *protocol,
+        dispensers: (1..=POINTS_PER_LINE).map(|fp| dispenser(*protocol, line * POINTS_PER_LINE + fp)).collect(),
     });
     let lines = lines.collect();
     Ok(Plan { station: "st-sim".into(), currency: Currency::CNY, directory: directory.into(), grades, lines })

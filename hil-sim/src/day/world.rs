@@ -6,7 +6,7 @@ use super::disk::{self, CutAt, Disk};
 use super::faults::{Trouble, Weather};
 use super::log::Log;
 use super::post::{Post, Queued};
-use super::station::Station;
+use super::station::{Speaks, Station};
 use super::traffic::{self, Span, Visit};
 use crate::customer::Customer;
 use crate::dispenser::record::{Moment as DeviceMoment, Wrong};
@@ -179,6 +179,7 @@ impl World {
     pub fn new(
         seed: u64,
         span: Span,
+        speaks: Speaks,
         keep: usize,
         weather: impl FnOnce(&Prng, Span) -> Weather,
     ) -> anyhow::Result<Self> {
@@ -187,7 +188,7 @@ impl World {
         let key = KeyPair::from_seed("platform-1", bytes(&mut prng.fork("key")));
         let weather = weather(&prng, span);
         write_jwks(&disk.root().join("jwks.json"), &[&key]).context("write the platform's keys")?;
-        let (station, wires) = Station::build(disk.root(), &prng, weather.echo)?;
+        let (station, wires) = Station::build(disk.root(), &prng, speaks, weather.echo)?;
         let starts = station.totalisers(&wires.iter().collect::<Vec<_>>(), Instant::START);
         let visits = traffic::visits(span, &station, &prng);
         let terms = Terms {

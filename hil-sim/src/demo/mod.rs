@@ -8,12 +8,14 @@ pub mod script;
 use crate::broker::BrokerChoice;
 use crate::platform::{Desk, Faults, Platform};
 use crate::prng::Prng;
+use crate::rig::bus::{self, Buses};
 use crate::rig::plan::{DispenserPlan, GradePlan, LinePlan, NozzlePlan, Plan};
 use crate::rig::pumps::Build;
 use crate::rig::stage::{Setting, Stage};
 use crate::rig::workshop::{in_directory, interrupted};
 use forecourt::ids::{FuellingPointId, Grade, NozzleId};
 use forecourt::units::{Currency, UnitPrice};
+use pump_drivers::protocol::Protocol;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -43,6 +45,9 @@ pub struct Args {
     /// The platform delivers every nth command twice.
     #[arg(long, value_name = "N")]
     deliver_twice: Option<NonZeroU64>,
+    /// What the lines speak: dart, two-wire, gaskitlink, modbus, or mixed for one line of each.
+    #[arg(long, default_value = "dart", value_parser = Buses::parse)]
+    bus: Buses,
     /// Which broker; the embedded one needs nothing installed.
     #[arg(long, value_enum, default_value_t = BrokerChoice::Embedded)]
     broker: BrokerChoice,
@@ -70,7 +75,7 @@ async fn play(args: &Args, directory: &Path) -> anyhow::Result<bool> {
         faults: Faults { drop_ack: args.drop_ack, deliver_twice: args.deliver_twice },
         extra_toml: String::new(),
     };
-    let plan = layout(directory)?;
+    let plan = layout(directory, args.bus)?;
     println!("starting broker, dispensers and daemon in {}", directory.display());
     let broker = args.broker.start(directory)?;
     let began = Instant::now();
@@ -84,31 +89,38 @@ async fn play(args: &Args, directory: &Path) -> anyhow::Result<bool> {
     finish(stage, args.once).await
 }
 
-/// Two islands of two fuelling points, each on a line of its own; two grades at each.
+/// Four fuelling points with two grades at each: two islands, each on a line of its own, or a line of each kind.
 ///
 /// # Errors
 /// Never for the grades it uses.
-pub fn layout(directory: &Path) -> anyhow::Result<Plan> {
+pub fn layout(directory: &Path, buses: Buses) -> anyhow::Result<Plan> {
     let grade =
         |code: &str, micros| anyhow::Ok(GradePlan { code: Grade::new(code)?, unit_price: UnitPrice::new(micros) });
     let grades = vec![grade("92", 7_450_000)?, grade("95", 7_930_000)?, grade("diesel", 7_120_000)?];
-    let point = |fp: u16, address: u8, second: usize| DispenserPlan {
+    let point = |fp: u16, protocol, nth: u8| DispenserPlan {
         fuelling_point: FuellingPointId(fp),
-        address,
+        address: bus::address(protocol, nth).0,
         nozzles: vec![
             NozzlePlan { number: NozzleId(fp * 2 - 1), grade: grades[0].code.clone() },
-            NozzlePlan { number: NozzleId(fp * 2), grade: grades[second].code.clone() },
+            NozzlePlan { number: NozzleId(fp * 2), grade: grades[if fp < 3 { 1 } else { 2 }].code.clone() },
         ],
     };
-    let line = |name: &str, dispensers| LinePlan {
+    let line = |name: &str, protocol, dispensers| LinePlan {
         name: name.into(),
         port: directory.join(name).display().to_string(),
+        protocol,
         dispensers,
     };
-    let lines = vec![
-        line("island-1", vec![point(1, 0x50, 1), point(2, 0x51, 1)]),
-        line("island-2", vec![point(3, 0x50, 2), point(4, 0x51, 2)]),
-    ];
+    let lines = match buses {
+        Buses::Only(speaks) => vec![
+            line("island-1", speaks, vec![point(1, speaks, 0), point(2, speaks, 1)]),
+            line("island-2", speaks, vec![point(3, speaks, 0), point(4, speaks, 1)]),
+        ],
+        Buses::Mixed => (1..)
+            .zip(Protocol::ALL)
+            .map(|(fp, (word, speaks))| line(word, speaks, vec![point(fp, speaks, 0)]))
+            .collect(),
+    };
     let (station, currency) = ("st-demo".into(), Currency::CNY);
     Ok(Plan { station, currency, directory: directory.to_owned(), grades, lines })
 }

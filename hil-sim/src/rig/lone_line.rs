@@ -1,14 +1,16 @@
 //! `hil-sim serve`: simulated dispensers alone, on a pty, a TCP port or a serial port, worked from the terminal.
 
-use super::pumps::{Build, DECIMALS, dart_dispenser};
+use super::bus;
+use super::pumps::{Build, DECIMALS, dispenser_of};
 use super::workshop::interrupted;
-use crate::dispenser::{Action, Address, NozzleIndex, View};
+use crate::dispenser::{Action, NozzleIndex, View};
 use crate::prng::Prng;
-use crate::serve::{Endpoint, Epoch, LineHandle, Parity, Served, StateFile};
+use crate::serve::{Endpoint, Epoch, LineHandle, Served, StateFile};
 use crate::wire::{DeviceId, Wire, WireConfig};
 use anyhow::{Context as _, bail, ensure};
 use forecourt::ids::Grade;
 use forecourt::units::UnitPrice;
+use pump_drivers::protocol::Protocol;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,10 +26,13 @@ const LOOK: Duration = Duration::from_millis(200);
 pub struct Args {
     #[command(flatten)]
     place: At,
-    /// Bits a second.
-    #[arg(long, default_value_t = 9_600)]
-    baud: u32,
-    /// How many dispensers, at addresses 0x50 and up.
+    /// What they speak: dart, two-wire, gaskitlink or modbus.
+    #[arg(long, default_value = "dart", value_parser = bus::one)]
+    protocol: Protocol,
+    /// Bits a second; as usual for the protocol if left out.
+    #[arg(long)]
+    baud: Option<u32>,
+    /// How many dispensers, at the lowest addresses of the protocol.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=32))]
     pumps: u8,
     /// Nozzles of each.
@@ -56,7 +61,7 @@ struct At {
     /// Listens here, as a serial device server does.
     #[arg(long)]
     tcp: Option<SocketAddr>,
-    /// Uses a real serial port, 8 data bits and odd parity.
+    /// Uses a real serial port, 8 data bits and the protocol's parity.
     #[arg(long)]
     serial: Option<PathBuf>,
 }
@@ -76,27 +81,33 @@ enum Line {
 /// # Errors
 /// If the line cannot be served or the state file not be read.
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    let baud = args.baud.unwrap_or(args.protocol.line_settings().baud);
     let endpoint = match (args.place.pty, args.place.tcp, args.place.serial) {
         (Some(link), _, _) => Endpoint::Pty { link },
         (_, Some(listen), _) => Endpoint::Tcp { listen },
-        (_, _, Some(path)) => Endpoint::Serial { path, baud: args.baud, parity: Parity::Odd },
+        (_, _, Some(path)) => Endpoint::Serial { path, baud, parity: bus::parity(args.protocol) },
         (None, None, None) => bail!("say where: --pty, --tcp or --serial"),
     };
     let build = Build { baud: args.baud, ..Build::usual(args.speed, Prng::new(args.seed)) };
     let mut prng = build.prng.fork("line");
-    let mut wire = Wire::new(WireConfig { pace: endpoint.pace(args.baud), ..WireConfig::clean() }, &prng);
+    let mut wire = Wire::new(
+        WireConfig { pace: endpoint.pace(bus::pace(args.protocol, args.baud)), ..WireConfig::clean() },
+        &prng,
+    );
     let grade = Grade::new("92")?;
     let price = args.unit_price_micros.map(UnitPrice::new);
     for number in 0..args.pumps {
         let nozzles = (0..args.nozzles).map(|_| (grade.clone(), price));
-        wire.connect(Box::new(dart_dispenser(Address(0x50 + number), nozzles, &build, &mut prng)));
+        wire.connect(dispenser_of(args.protocol, bus::address(args.protocol, number), nozzles, &build, &mut prng));
     }
     let keep = args.state.map(|file| StateFile::open(file, &mut wire)).transpose()?;
     let served = Served::start(wire, &endpoint, Epoch::start(), keep)?;
+    let (pumps, first) = (args.pumps, bus::address(args.protocol, 0).0);
+    let what = format!("{pumps} dispensers from address {first:#04x}, {}", args.protocol.word());
     match (&endpoint, served.listens_on()) {
-        (Endpoint::Pty { link }, _) => println!("{} dispensers from 0x50 on {}", args.pumps, link.display()),
-        (_, Some(listens)) => println!("{} dispensers from 0x50 on tcp://{listens}", args.pumps),
-        (_, None) => println!("{} dispensers from 0x50", args.pumps),
+        (Endpoint::Pty { link }, _) => println!("{what} on {}", link.display()),
+        (_, Some(listens)) => println!("{what} on tcp://{listens}"),
+        (_, None) => println!("{what}"),
     }
     println!("{HELP}");
     work(&served.handle(), args.pumps, args.nozzles).await

@@ -1,6 +1,7 @@
 //! What demo, bench and whole-station tests stand on: a station's plan, its simulated dispensers and customers, the real daemon
 //! as its own process, its store as seen from outside, and figures in columns.
 
+pub mod bus;
 pub mod daemon;
 pub mod lone_line;
 pub mod people;

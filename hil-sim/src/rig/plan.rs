@@ -1,7 +1,9 @@
 //! A station as demo, bench and tests lay it out, and the daemon's configuration for it.
 
+use super::bus;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId};
 use forecourt::units::{Currency, UnitPrice};
+use pump_drivers::protocol::Protocol;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -28,7 +30,7 @@ pub struct NozzlePlan {
 pub struct DispenserPlan {
     /// Where a customer stands.
     pub fuelling_point: FuellingPointId,
-    /// DART address byte.
+    /// Address byte on its line.
     pub address: u8,
     /// In logical order.
     pub nozzles: Vec<NozzlePlan>,
@@ -41,6 +43,8 @@ pub struct LinePlan {
     pub name: String,
     /// A serial port, pty or `tcp://host:port`.
     pub port: String,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// What is connected to it.
     pub dispensers: Vec<DispenserPlan>,
 }
@@ -122,12 +126,13 @@ impl Plan {
             writeln!(text, "max-volume-ml = 100000\nmax-fill-s = 600\n")?;
         }
         for line in &self.lines {
-            writeln!(text, "[[line]]\nname = \"{}\"\nprotocol = \"dart\"", line.name)?;
+            writeln!(text, "[[line]]\nname = \"{}\"\nprotocol = \"{}\"", line.name, line.protocol.word())?;
             writeln!(text, "port = {}\npause-before-send-ms = 0\n", toml::Value::String(line.port.clone()))?;
             for dispenser in &line.dispensers {
                 writeln!(text, "[[line.dispenser]]\nfuelling-point = {}", dispenser.fuelling_point)?;
                 writeln!(text, "address = {:#04x}", dispenser.address)?;
-                writeln!(text, "decimals = {{ volume = 2, price = 2, amount = 2, totals = 2 }}\n")?;
+                writeln!(text, "decimals = {{ volume = 2, price = 2, amount = 2, totals = 2 }}")?;
+                writeln!(text, "{}", bus::keys(line.protocol))?;
                 for (logical, nozzle) in (1..).zip(&dispenser.nozzles) {
                     let (number, grade) = (nozzle.number, &nozzle.grade);
                     writeln!(
@@ -152,7 +157,12 @@ mod tests {
         let grade = Grade::new("92").expect("a grade");
         let nozzle = |number| NozzlePlan { number: NozzleId(number), grade: grade.clone() };
         let dispenser = |fp, address, nozzles| DispenserPlan { fuelling_point: FuellingPointId(fp), address, nozzles };
-        let line = |name: &str, dispensers| LinePlan { name: name.into(), port: format!("/tmp/x/{name}"), dispensers };
+        let line = |name: &str, dispensers| LinePlan {
+            name: name.into(),
+            port: format!("/tmp/x/{name}"),
+            protocol: Protocol::Dart,
+            dispensers,
+        };
         let plan = Plan {
             station: "st-1".into(),
             currency: Currency::CNY,

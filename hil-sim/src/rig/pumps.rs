@@ -1,19 +1,19 @@
 //! The simulated dispensers of a planned station, served on ptys.
 
+use super::bus;
 use super::plan::Plan;
 use crate::dispenser::calculator::{Decimals, PriceDigits};
-use crate::dispenser::dart::quirks::Quirks;
-use crate::dispenser::dart::{DartConfig, DartDispenser};
 use crate::dispenser::flow::{FlowProfile, FlowRate};
 use crate::dispenser::physics::{NozzleConfig, PumpConfig};
 use crate::dispenser::record::Fuelling;
-use crate::dispenser::{Action, Address, NozzleIndex, View};
+use crate::dispenser::{Action, Address, Dispenser, NozzleIndex, View};
 use crate::prng::Prng;
 use crate::serve::{Endpoint, Epoch, LineHandle, ServeFault, Served};
 use crate::wire::{DeviceId, Wire, WireConfig};
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId};
 use forecourt::units::{Money, UnitPrice, Volume};
+use pump_drivers::protocol::Protocol;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -23,10 +23,10 @@ pub const DECIMALS: Decimals = Decimals::TWO;
 /// How the dispensers are built.
 #[derive(Clone, Debug)]
 pub struct Build {
-    /// Bits a second of every line.
-    pub baud: u32,
-    /// From the last bit heard to the first bit sent.
-    pub turnaround: Duration,
+    /// Bits a second of every line, if not as usual for what it speaks.
+    pub baud: Option<u32>,
+    /// From the last bit heard to the first bit sent, if not as usual.
+    pub turnaround: Option<Duration>,
     /// Hydraulics.
     pub flow: FlowProfile,
     /// Of noise and totalisers.
@@ -34,10 +34,10 @@ pub struct Build {
 }
 
 impl Build {
-    /// Real pacing at 9600 bit/s, 5 ms turnaround, a forecourt pump's flow made `speed` times as fast.
+    /// Real pacing and turnaround, a forecourt pump's flow made `speed` times as fast.
     #[must_use]
     pub fn usual(speed: u32, prng: Prng) -> Self {
-        Self { baud: 9_600, turnaround: DartConfig::TURNAROUND, flow: faster(speed), prng }
+        Self { baud: None, turnaround: None, flow: faster(speed), prng }
     }
 }
 
@@ -79,14 +79,15 @@ impl Pumps {
         let (mut served, mut places) = (Vec::new(), BTreeMap::new());
         for (line_index, line) in plan.lines.iter().enumerate() {
             let endpoint = Endpoint::Pty { link: PathBuf::from(&line.port) };
-            let config = WireConfig { pace: endpoint.pace(build.baud), ..WireConfig::clean() };
+            let pace = endpoint.pace(bus::pace(line.protocol, build.baud));
+            let config = WireConfig { pace, ..WireConfig::clean() };
             let mut prng = build.prng.fork(&line.name);
             let mut wire = Wire::new(config, &prng);
             for dispenser in &line.dispensers {
                 let nozzles = dispenser.nozzles.iter();
                 let nozzles = nozzles.map(|nozzle| (nozzle.grade.clone(), plan.price_of(&nozzle.grade)));
-                let made = dart_dispenser(Address(dispenser.address), nozzles, build, &mut prng);
-                let device = wire.connect(Box::new(made));
+                let made = dispenser_of(line.protocol, Address(dispenser.address), nozzles, build, &mut prng);
+                let device = wire.connect(made);
                 for (index, nozzle) in (1..).map(NozzleIndex).zip(&dispenser.nozzles) {
                     let fuelling_point = dispenser.fuelling_point;
                     places.insert(nozzle.number, Place { line: line_index, device, index, fuelling_point });
@@ -186,12 +187,13 @@ impl Pumps {
 }
 
 /// A dispenser of the common kind: each nozzle with its grade and the price in the head, if any.
-pub fn dart_dispenser(
+pub fn dispenser_of(
+    protocol: Protocol,
     address: Address,
     nozzles: impl Iterator<Item = (Grade, Option<UnitPrice>)>,
     build: &Build,
     prng: &mut Prng,
-) -> DartDispenser {
+) -> Box<dyn Dispenser> {
     let nozzles = nozzles.map(|(grade, price)| NozzleConfig {
         grade,
         price: price.map(price_digits),
@@ -205,7 +207,7 @@ pub fn dart_dispenser(
         keeps_sale: true,
         keeps_prices: true,
     };
-    DartDispenser::new(DartConfig { address, turnaround: build.turnaround, quirks: Quirks::default(), pump })
+    bus::dispenser(protocol, address, build.turnaround.unwrap_or(bus::turnaround(protocol)), pump)
 }
 
 /// A price as heads with two decimals show it.

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, OrderId};
 use forecourt::order::Limit;
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
+use pump_drivers::protocol::Protocol;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -135,7 +136,7 @@ impl Bed {
             start_delay: Duration::from_millis(5),
             ramp: Duration::from_millis(1),
         };
-        let build = Build { baud: BAUD, turnaround: Duration::from_millis(1), flow, prng: Prng::new(11) };
+        let build = Build { baud: Some(BAUD), turnaround: Some(Duration::from_millis(1)), flow, prng: Prng::new(11) };
         let pumps = Pumps::serve(&plan, &build)?;
         let mut settings = Settings::new(broker.address(), &plan.station);
         settings.terms.faults = Faults::default();
@@ -352,6 +353,7 @@ fn plan(directory: &Path, dispensers: u8) -> anyhow::Result<Plan> {
         directory: directory.to_owned(),
         grades: vec![GradePlan { code: grade.clone(), unit_price: PRICE }],
         lines: vec![LinePlan {
+            protocol: Protocol::Dart,
             name: "line".into(),
             port: directory.join("line").display().to_string(),
             dispensers: dispensers.collect(),

@@ -219,12 +219,12 @@ fn open_serial(path: &Path, baud: u32, parity: Parity) -> io::Result<OwnedFd> {
 }
 
 impl Endpoint {
-    /// The pace that the wire behind it must keep for a line of this rate: none where a UART keeps it.
+    /// The pace that the wire behind it must keep for a line of this one: none where a UART keeps it.
     #[must_use]
-    pub const fn pace(&self, bits_per_second: u32) -> Pace {
+    pub const fn pace(&self, line: Pace) -> Pace {
         match self {
             Self::Serial { .. } => Pace::NONE,
-            Self::Pty { .. } | Self::Tcp { .. } => Pace::baud(bits_per_second),
+            Self::Pty { .. } | Self::Tcp { .. } => line,
         }
     }
 }

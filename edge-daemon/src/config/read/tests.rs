@@ -1,6 +1,7 @@
-use crate::config::{Ack, Config, NoFiles, Parity, Port, Problem, Recipe, parse};
+use crate::config::{Ack, Config, NoFiles, Parity, Port, Problem, Ways, parse};
 use core::time::Duration;
 use forecourt::units::{UnitPrice, Volume};
+use pump_drivers::{dart, gaskitlink};
 use std::path::PathBuf;
 
 const GOOD: &str = r#"[station]
@@ -64,7 +65,7 @@ fn the_least_configuration_takes_every_default() {
     assert_eq!((line.baud, line.parity, line.strip_echo, line.rs485), (9_600, Parity::Odd, false, false));
     assert_eq!(line.pause_before_send, Duration::from_millis(10));
     assert_eq!(line.dispensers[0].address, 0x50);
-    assert_eq!(line.dispensers[0].recipe, Recipe::TwoBlocks);
+    assert_eq!(line.dispensers[0].ways, Ways::Dart(dart::Habits::default()));
     assert_eq!(config.trace.directory, PathBuf::from("/var/lib/forecourt-edge/trace"));
     assert_eq!(config.trace.segment_bytes, 4 * 1024 * 1024);
 }
@@ -93,7 +94,7 @@ fn all_problems_are_listed_at_once_in_the_order_of_the_file() {
 2:6: error: station.id: a station id must be 1 to 64 characters of A-Z a-z 0-9 _ -
 3:1: error: station.colour: is not a key of this table; expected id, name, currency, utc-offset-minutes, data-directory or price-set
 9:21: error: grade[0].unit-price-micros: is a number with a fraction; expected an integer from 1 to 999999000000 millionths per litre
-13:12: error: line[0].protocol: \"tart\" is not known here; expected dart
+13:12: error: line[0].protocol: \"tart\" is not known here; expected dart or gaskitlink
 23:11: error: line[0].dispenser[0].nozzle[0].logical: 16 is out of range; expected an integer from 1 to 15
 24:9: error: line[0].dispenser[0].nozzle[0].grade: no [[grade]] has the code \"95\"; expected 92";
     assert_eq!(bad(&text), expected);
@@ -238,4 +239,21 @@ fn no_slip_of_a_hand_makes_it_panic_and_every_refusal_has_a_place() {
             }
         }
     }
+}
+
+#[test]
+fn each_protocol_has_its_own_defaults_and_keys() {
+    let post = GOOD.replacen("protocol = \"dart\"", "protocol = \"gaskitlink\"", 1).replacen(
+        "address = 0x50",
+        "address = 5\nauthorise-in = \"idle\"",
+        1,
+    );
+    let (config, _) = parse(&post, &NoFiles).expect("good");
+    let line = &config.lines[0];
+    assert_eq!((line.baud, line.parity, line.answer_window), (9_600, Parity::None, Duration::from_millis(100)));
+    let authorise_in = gaskitlink::AuthoriseIn::Idle;
+    let habits = gaskitlink::Habits { authorise_in, ..gaskitlink::Habits::default() };
+    assert_eq!(line.dispensers[0].ways, Ways::GasKitLink(habits));
+    let problems = parse(&post.replacen("authorise-in = \"idle\"", "recipe = \"one-block\"", 1), &NoFiles).unwrap_err();
+    assert!(problems.iter().any(|problem| problem.to_string().contains("recipe")), "{problems:?}");
 }

@@ -182,6 +182,7 @@ impl Head {
             self.unread |= self.transaction.figures.volume.0 > 0 && self.is_in_transaction();
             if !self.pump.config().keeps_sale {
                 self.transaction.figures = Figures::default();
+                self.unread = false;
                 self.state = State::Idle;
             }
         }
