@@ -91,6 +91,14 @@ pub struct Block {
 /// Points that follow one another, their first address and the one behind the last.
 type Run<'p> = (Vec<(Role, &'p Point)>, u16, u32);
 
+/// The profiles that come with the daemon, by the name that a configuration gives.
+pub const SHIPPED: [(&str, &str); 4] = [
+    ("generic-dispenser", include_str!("../../../../profiles/modbus/generic-dispenser.toml")),
+    ("gas-column-p1", include_str!("../../../../profiles/modbus/gas-column-p1.toml")),
+    ("pulse-valve-p2", include_str!("../../../../profiles/modbus/pulse-valve-p2.toml")),
+    ("relay-board-p3", include_str!("../../../../profiles/modbus/relay-board-p3.toml")),
+];
+
 impl Profile {
     /// Reads a profile.
     ///
