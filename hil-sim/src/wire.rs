@@ -57,6 +57,8 @@ pub struct WireConfig {
     pub pace: Pace,
     /// The adapter returns what the controller sends.
     pub echo: bool,
+    /// Both ends drop bytes with a wrong parity bit. Where frames bear a checksum this is left out, so that noise reaches that.
+    pub checks_parity: bool,
     /// What goes wrong.
     pub faults: Faults,
 }
@@ -65,7 +67,7 @@ impl WireConfig {
     /// A clean line at 9600 bit/s.
     #[must_use]
     pub fn clean() -> Self {
-        Self { pace: Pace::baud(9_600), echo: false, faults: Faults::default() }
+        Self { pace: Pace::baud(9_600), echo: false, checks_parity: false, faults: Faults::default() }
     }
 }
 
@@ -240,7 +242,8 @@ impl Wire {
         let character = nanos(self.config.pace.character());
         for &byte in bytes {
             self.counters.bytes_from_controller += 1;
-            let (spoilt, delay) = self.to_devices.spoil(byte, &self.config.faults, &mut self.counters);
+            let (spoilt, delay) =
+                self.to_devices.spoil(byte, &self.config.faults, self.config.checks_parity, &mut self.counters);
             self.controller_busy = self.controller_busy.max(to_nanos(now)) + character + nanos(delay);
             for (copy, byte) in spoilt.into_iter().enumerate() {
                 self.controller_busy += if copy == 0 { 0 } else { character };
@@ -367,7 +370,8 @@ impl Wire {
             }
         }
         for byte in bytes {
-            let (spoilt, delay) = self.to_controller.spoil(byte, &self.config.faults, &mut self.counters);
+            let (spoilt, delay) =
+                self.to_controller.spoil(byte, &self.config.faults, self.config.checks_parity, &mut self.counters);
             start += character + nanos(delay);
             for (copy, byte) in spoilt.into_iter().enumerate() {
                 start += if copy == 0 { 0 } else { character };

@@ -107,7 +107,7 @@ impl World {
         };
         let config =
             TwoWireConfig { address: Address(7), turnaround: TwoWireConfig::TURNAROUND, quirks: plan.quirks, pump };
-        let laid = WireConfig { pace: Pace::baud(BAUD), echo: plan.echo, faults: plan.faults };
+        let laid = WireConfig { pace: Pace::baud(BAUD), echo: plan.echo, checks_parity: true, faults: plan.faults };
         let mut wire = Wire::new(laid, &Prng::new(plan.seed));
         wire.connect(Box::new(TwoWireDispenser::new(config)));
         let mut line = lines(plan);

@@ -86,7 +86,10 @@ impl Station {
         for (line, planned) in plan.lines.iter().enumerate() {
             let mut chance = build.prng.fork(&planned.name);
             let pace = bus::pace(planned.protocol, None);
-            let mut wire = Wire::new(WireConfig { echo, pace, ..WireConfig::clean() }, &chance);
+            let mut wire = Wire::new(
+                WireConfig { echo, pace, checks_parity: bus::checks_parity(planned.protocol), ..WireConfig::clean() },
+                &chance,
+            );
             for dispenser in &planned.dispensers {
                 let nozzles =
                     dispenser.nozzles.iter().map(|nozzle| (nozzle.grade.clone(), plan.price_of(&nozzle.grade)));

@@ -40,6 +40,12 @@ pub const fn parity(protocol: Protocol) -> Parity {
     }
 }
 
+/// Whether the parity bit is all that guards a byte: two-wire words stand alone.
+#[must_use]
+pub const fn checks_parity(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::TwoWire)
+}
+
 /// The address of the nth dispenser on a line, from 0.
 #[must_use]
 pub fn address(protocol: Protocol, nth: u8) -> Address {

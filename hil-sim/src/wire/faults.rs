@@ -75,11 +75,19 @@ pub(super) struct Noise {
 }
 
 impl Noise {
-    /// What becomes of one byte: the bytes that arrive and the delay of this and what follows.
-    pub(super) fn spoil(&mut self, byte: u8, faults: &Faults, counters: &mut Counters) -> (Vec<u8>, Duration) {
+    /// What becomes of one byte: the bytes that arrive and the delay of this and what follows. Who `checks` parity is given no byte in
+    /// which an odd number of bits is flipped.
+    pub(super) fn spoil(
+        &mut self,
+        byte: u8,
+        faults: &Faults,
+        checks: bool,
+        counters: &mut Counters,
+    ) -> (Vec<u8>, Duration) {
         let mask = (0..8).filter(|_| self.chance.chance(faults.bit_flip)).fold(0_u8, |mask, bit| mask | 1 << bit);
         counters.flipped += u64::from(mask != 0);
-        if self.chance.chance(faults.drop) {
+        let refused = checks && mask.count_ones() % 2 == 1;
+        if self.chance.chance(faults.drop) || refused {
             counters.dropped += 1;
             return (Vec::new(), Duration::ZERO);
         }

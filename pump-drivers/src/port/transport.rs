@@ -3,6 +3,7 @@
 use super::rs485;
 use core::time::Duration;
 use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -169,11 +170,26 @@ fn open_serial(settings: &SerialSettings) -> Result<SerialStream, PortFault> {
         differs("8 data bits", format!("{:?}", DataBits::Eight), format!("{:?}", port.data_bits().map_err(open)?))?;
         differs("1 stop bit", format!("{:?}", StopBits::One), format!("{:?}", port.stop_bits().map_err(open)?))?;
     }
+    if parity != tokio_serial::Parity::None && !is_pty(&settings.path) {
+        drop_bad_parity(&port).map_err(|source| PortFault::Failed { name: format!("{path}: parity check"), source })?;
+    }
     if settings.rs485 {
         set_rs485(&port, &path)?;
     }
     port.clear(tokio_serial::ClearBuffer::All).map_err(open)?;
     Ok(port)
+}
+
+/// Without this the kernel hands on bytes whose parity bit is wrong, and a two-wire word has no other guard.
+fn drop_bad_parity(port: &SerialStream) -> io::Result<()> {
+    use rustix::termios::{InputModes, OptionalActions, tcgetattr, tcsetattr};
+    #[allow(unsafe_code, reason = "the library's stream lends its descriptor as a bare number only")]
+    // SAFETY: the descriptor is open as long as `port` is borrowed, and this function ends before that
+    let port = unsafe { BorrowedFd::borrow_raw(port.as_raw_fd()) };
+    let mut termios = tcgetattr(port)?;
+    termios.input_modes |= InputModes::INPCK | InputModes::IGNPAR;
+    termios.input_modes -= InputModes::PARMRK;
+    Ok(tcsetattr(port, OptionalActions::Now, &termios)?)
 }
 
 fn set_rs485(port: &SerialStream, path: &str) -> Result<(), PortFault> {

@@ -232,10 +232,8 @@ impl Head {
             self.result = PENDING;
             return;
         }
-        match command {
-            AUTHORISE => self.moments.push_back((now, Moment::AuthoriseArrived)),
-            STOP => self.moments.push_back((now, Moment::StopArrived)),
-            _ => {}
+        if command == STOP {
+            self.moments.push_back((now, Moment::StopArrived));
         }
         if self.quirks.result_delay.is_zero() {
             self.carry_out(command, frame, now);
@@ -291,6 +289,7 @@ impl Head {
             self.note(Wrong::ResetBeforeSaleAcknowledged, frame, now);
         }
         self.preset_written = false;
+        self.moments.push_back((now, Moment::AuthoriseArrived));
         self.release(vec![nozzle], limit, frame, now);
         true
     }
