@@ -88,9 +88,15 @@ pub fn settle(known: &Known) -> Settlement {
     }
 }
 
+/// Whether a volume shown and what the totaliser moved are the same but for the steps they are shown in.
+#[must_use]
+pub fn same(shown: Volume, moved: Volume, step: Volume) -> bool {
+    (shown.get() - moved.get()).abs() <= ROUNDING.max(step.get())
+}
+
 /// Whether a record that may be another's is that of this fuelling: it is what the totaliser moved, and within the limit.
 fn fits(known: &Known, reading: &Reading, moved: Volume) -> bool {
-    let explained = (reading.volume.get() - moved.get()).abs() <= ROUNDING.max(known.step.get());
+    let explained = same(reading.volume, moved, known.step);
     let within = known.preset.is_none_or(|preset| {
         preset::kept(preset, known.price, known.currency, known.step, reading.volume, reading.amount)
     });

@@ -7,7 +7,7 @@ use crate::ids::NozzleId;
 use crate::ledger::{KnownTotaliser, Release, Write};
 use crate::order::{Basis, OrderEnd, OrderPhase, ReleaseReason};
 use crate::preset;
-use crate::pump::{PumpCommand, Reading, Snapshot, State, Token};
+use crate::pump::{EndRecord, PumpCommand, Reading, Snapshot, State, Token};
 use crate::record::{AlarmState, Evidence, Finish, Flag, OrderReview, Record, Sale, Unaccounted};
 use crate::settlement::{self, Fuel, Known, Settlement};
 use crate::time::{ClockQuality, Instant};
@@ -113,7 +113,9 @@ impl FuellingPoint {
             }
             let reading = borne_out(&current.release, *reading, total);
             // After a silence somebody else's fuelling may run where ours did: then the totaliser must bear the figures out.
-            let certain = !current.gap || total.is_none();
+            // So must it where the dispenser may still show the fuelling before.
+            let own = self.able.end_record == EndRecord::UntilCleared && !current.gap;
+            let certain = own || total.is_none();
             let outcome = settlement::settle(&self.known_of(&current, Some(reading), total, certain, turn));
             let outcome = against_what_was_seen(&current, outcome);
             self.conclude(current, outcome, total, turn);
@@ -250,7 +252,7 @@ impl FuellingPoint {
         if moved == Volume::ZERO {
             return;
         }
-        match reading.filter(|reading| reading.volume == moved) {
+        match reading.filter(|reading| settlement::same(reading.volume, moved, self.able.volume_step)) {
             Some(reading) => self.book_manual(nozzle, known, total, &reading, turn),
             None => self.unexplained(nozzle, moved, total, turn),
         }
