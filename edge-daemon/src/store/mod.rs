@@ -218,6 +218,16 @@ impl Store {
         limit().map_err(|error| StoreFault::from_sqlite("limit the store", &self.path, &error))
     }
 
+    /// Refuses every write until it is taken back, as a file system does that the kernel has made read-only after an error of the disk.
+    /// For trials: SQLite itself then answers.
+    ///
+    /// # Errors
+    /// [`StoreFault`] where the database cannot be asked.
+    pub fn refuse_writes(&mut self, refuse: bool) -> Result<(), StoreFault> {
+        let done = self.connection.pragma_update(None, "query_only", refuse);
+        done.map_err(|error| StoreFault::from_sqlite("make the store read-only", &self.path, &error))
+    }
+
     /// A connection of its own that only reads.
     ///
     /// # Errors
