@@ -32,6 +32,12 @@ impl Pattern {
         self.0.iter().all(|expected| words.next().is_some_and(|word| expected == "*" || expected == word))
     }
 
+    /// How many of its first words fit.
+    pub(super) fn likeness(&self, what: &str) -> usize {
+        let words = self.0.iter().zip(what.split_whitespace());
+        words.take_while(|(expected, word)| *expected == "*" || expected == word).count()
+    }
+
     pub(super) fn words(&self) -> String {
         self.0.join(" ")
     }

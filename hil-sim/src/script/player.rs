@@ -1,10 +1,10 @@
 //! Plays a script on the day's world: lets each act happen at its time, writes down what is seen, and compares.
 
 use super::act::{Act, Anew, Ask, Hand};
-use super::expect::{Movement, Never, Seen};
+use super::expect::{Expected, Movement, Never, Seen};
 use super::hostile;
 use super::parse::{Deed, Order, Script};
-use super::table::{Outcome, Row};
+use super::table::{Outcome, Row, stamp};
 use super::watch::Watch;
 use crate::day::faults::{Trouble, Weather};
 use crate::day::station::Speaks;
@@ -88,10 +88,22 @@ impl<'s> Player<'s> {
             None => self.compare_at_end(),
         };
         for expected in self.script.expect.get(self.expected..).unwrap_or(&[]) {
-            self.rows.push(Row::missing(expected.line, expected.words()));
+            self.rows.push(Row::missing(expected.line, expected.words(), self.nearest(expected)));
         }
         self.rows.sort_by_key(|row| row.at.unwrap_or(Duration::MAX));
         Ok(Outcome { rows: self.rows, seen: self.seen, failures })
+    }
+
+    /// What was seen that is most like something that did not come in its place.
+    fn nearest(&self, expected: &Expected) -> String {
+        let alike = |seen: &&Seen| expected.pattern.likeness(&seen.what);
+        if let Some(seen) = self.seen.iter().find(|seen| expected.fits(seen)) {
+            return format!("seen at {}, before or after its place", stamp(seen.at));
+        }
+        match self.seen.iter().rev().max_by_key(alike).filter(|seen| expected.pattern.likeness(&seen.what) > 1) {
+            Some(seen) => format!("seen at {}: {} {}", stamp(seen.at), seen.what, seen.text).trim_end().to_owned(),
+            None => "nothing like it".into(),
+        }
     }
 
     fn since_start(&self) -> Duration {
@@ -224,7 +236,8 @@ impl<'s> Player<'s> {
     fn compare_at_end(&mut self) -> Vec<(usize, String)> {
         let mut failures = Vec::new();
         for expected in self.script.expect.get(self.expected..).unwrap_or(&[]).iter().take(1) {
-            failures.push((expected.line, format!("did not come: {}", expected.words())));
+            let nearest = self.nearest(expected);
+            failures.push((expected.line, format!("did not come in its place: {}: {nearest}", expected.words())));
         }
         let at = self.since_start();
         for (order, (line, books)) in &self.script.books {

@@ -31,8 +31,8 @@ impl Row {
         Self { at: Some(seen.at), line, mark: Mark::Good, expected, seen: format!("{}{told}", seen.what) }
     }
 
-    pub(super) fn missing(line: usize, expected: String) -> Self {
-        Self { at: None, line, mark: Mark::Bad, expected, seen: "did not come".into() }
+    pub(super) fn missing(line: usize, expected: String, nearest: String) -> Self {
+        Self { at: None, line, mark: Mark::Bad, expected, seen: nearest }
     }
 
     pub(super) fn broken(at: Duration, line: usize, expected: &str, seen: &str) -> Self {
