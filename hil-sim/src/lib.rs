@@ -10,5 +10,6 @@ pub mod platform;
 pub mod prng;
 pub mod rig;
 pub mod rigs;
+pub mod script;
 pub mod serve;
 pub mod wire;

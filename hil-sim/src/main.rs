@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use hil_sim::rig::lone_line;
-use hil_sim::{bench, day, demo, platform, rigs};
+use hil_sim::{bench, day, demo, platform, rigs, script};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -20,6 +20,8 @@ enum Task {
     Demo(demo::Args),
     /// A day at a busy station, replayed from a seed, with faults; platform, store and pumps must agree at its end.
     Day(day::Args),
+    /// Fault scripts: one fault of a journey each, with what must come of it.
+    Script(script::Args),
     /// Figures of the real daemon on simulated lines with real pacing.
     Bench(bench::Args),
     /// The reference platform at a terminal, against any broker.
@@ -51,6 +53,7 @@ async fn run(task: Task) -> anyhow::Result<bool> {
         Task::Demo(args) => return demo::run(args).await,
         Task::Rig(args) => return rigs::run(args).await,
         Task::Day(args) => return day::run(&args),
+        Task::Script(args) => return script::run(&args),
         Task::Bench(args) => bench::run(args).await?,
         Task::Platform(args) => platform::console::run(args).await?,
         Task::Serve(args) => lone_line::run(args).await?,

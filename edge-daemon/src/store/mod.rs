@@ -61,6 +61,8 @@ pub struct Store {
     clock: fn() -> UtcTime,
     /// A commit failed otherwise than for space: the connection is not used again.
     sick: bool,
+    /// Every write is refused, for trials.
+    refusing: bool,
     /// Its end is noted in the lock file.
     marked: bool,
     /// Held while the store is open, so that no second daemon writes.
@@ -148,6 +150,7 @@ impl Store {
             tally: Cell::new(None),
             clock,
             sick: false,
+            refusing: false,
             marked: false,
             lock,
         })
@@ -218,6 +221,17 @@ impl Store {
         limit().map_err(|error| StoreFault::from_sqlite("limit the store", &self.path, &error))
     }
 
+    /// Refuses every write until it is taken back, as a file system does that the kernel has made read-only after an error of the disk.
+    /// For trials: SQLite itself then answers.
+    ///
+    /// # Errors
+    /// [`StoreFault`] where the database cannot be asked.
+    pub fn refuse_writes(&mut self, refuse: bool) -> Result<(), StoreFault> {
+        self.refusing = refuse;
+        let done = self.connection.pragma_update(None, "query_only", refuse);
+        done.map_err(|error| StoreFault::from_sqlite("make the store read-only", &self.path, &error))
+    }
+
     /// A connection of its own that only reads.
     ///
     /// # Errors
@@ -250,6 +264,7 @@ impl Store {
     fn heal(&mut self) -> Result<(), StoreFault> {
         if self.sick {
             self.connection = connect(&self.path)?;
+            self.refuse_writes(self.refusing)?;
             self.head = None;
             self.tally.set(None);
             self.sick = false;

@@ -349,6 +349,8 @@ impl FuellingPoint {
                 fuel.amount,
             );
         let finish = match current.finish {
+            // Nothing flowed any more because nothing was left to flow: the customer only stood there.
+            Some(Finish::NoFlow) if reached => Finish::LimitReached,
             Some(finish) => finish,
             None if fuel.evidence == Evidence::Totaliser => Finish::Unknown,
             None if reached => Finish::LimitReached,

@@ -92,6 +92,16 @@ impl Weather {
         }
     }
 
+    /// Whether the broker loses every record that it has acknowledged.
+    pub(crate) const fn lose_events(&mut self, all: bool) {
+        self.lost = if all { PerMillion::ALWAYS } else { PerMillion::NEVER };
+    }
+
+    /// How long commits take from now on.
+    pub(crate) const fn set_commit_time(&mut self, least: Duration, most: Duration) {
+        self.commit = (least, most);
+    }
+
     /// What this seed brings.
     #[must_use]
     pub fn drawn(prng: &Prng, span: Span) -> Self {
@@ -441,6 +451,7 @@ impl World {
             }
         }
         self.strike(Trouble::Disk(None));
+        self.set_read_only(false);
         self.strike(Trouble::Clock(0, ClockQuality::Synced));
         self.desk.set_faults(platform::Faults::default());
         self.healed = true;

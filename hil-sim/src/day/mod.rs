@@ -9,6 +9,7 @@ pub mod clock;
 pub mod controller;
 pub mod disk;
 pub mod faults;
+pub(crate) mod hooks;
 pub mod log;
 pub mod post;
 pub mod reference;

@@ -145,6 +145,8 @@ pub struct World {
     violations_seen: Vec<usize>,
     pub(super) counted: BTreeMap<FuellingPointId, super::checks::Counted>,
     pub(super) counts: Counts,
+    /// What a script does and hears here.
+    pub(super) hooks: super::hooks::Hooks,
 }
 
 /// A generator for each actor.
@@ -185,7 +187,7 @@ impl World {
     ) -> anyhow::Result<Self> {
         let prng = Prng::new(seed);
         let disk = Disk::new()?;
-        let key = KeyPair::from_seed("platform-1", bytes(&mut prng.fork("key")));
+        let key = platform_key(&prng);
         let weather = weather(&prng, span);
         write_jwks(&disk.root().join("jwks.json"), &[&key]).context("write the platform's keys")?;
         let (station, wires) = Station::build(disk.root(), &prng, speaks, weather.echo)?;
@@ -241,6 +243,7 @@ impl World {
             violations_seen,
             counted: BTreeMap::new(),
             counts: Counts::default(),
+            hooks: super::hooks::Hooks::default(),
             station,
             prng,
             visits,
@@ -268,13 +271,13 @@ impl World {
     }
 
     /// True time.
-    pub(super) fn utc(&self) -> UtcTime {
+    pub(crate) fn utc(&self) -> UtcTime {
         let since = i64::try_from(self.now.as_micros() / 1_000).unwrap_or(i64::MAX);
         let from = i64::try_from(self.from_hour * 3_600_000).unwrap_or(0);
         UtcTime::from_unix_ms(MIDNIGHT_MS + from + since)
     }
 
-    fn moment(&self) -> Moment {
+    pub(super) fn moment(&self) -> Moment {
         Moment { mono: self.epoch + self.now.since(Instant::START), utc: self.utc() }
     }
 
@@ -339,6 +342,14 @@ impl World {
     pub fn run(&mut self, span: Span) -> anyhow::Result<Result<(), Violation>> {
         let end = Instant::START + span.length();
         self.run_until(end, |_| false)?;
+        self.close()
+    }
+
+    /// Heals, drains, and checks.
+    ///
+    /// # Errors
+    /// What the simulation itself could not do.
+    pub(super) fn close(&mut self) -> anyhow::Result<Result<(), Violation>> {
         self.heal();
         let limit = self.now + DRAIN;
         self.run_until(limit, Self::is_settled)?;
@@ -355,7 +366,7 @@ impl World {
         Ok(self.violation.clone().map_or(Ok(()), Err))
     }
 
-    fn run_until(&mut self, end: Instant, mut enough: impl FnMut(&Self) -> bool) -> anyhow::Result<()> {
+    pub(super) fn run_until(&mut self, end: Instant, mut enough: impl FnMut(&Self) -> bool) -> anyhow::Result<()> {
         while self.violation.is_none() {
             let due = self.next_due();
             if due > end {
@@ -508,6 +519,7 @@ impl World {
         self.controller = Some(controller);
         self.disk.forget_last();
         self.limit_disk();
+        self.refuse_writes();
         let boot = self.boots;
         for index in 0..self.lines.len() {
             if self.lines[index].plugged {
@@ -523,7 +535,7 @@ impl World {
     fn store_turn(&mut self) -> anyhow::Result<()> {
         self.counts.turns += 1;
         let writes = self.controller.as_ref().is_some_and(Controller::next_turn_writes);
-        let cut = if writes { self.weather.cut(&mut self.chances.disk) } else { None };
+        let cut = if writes { self.weather.cut(&mut self.chances.disk).or_else(|| self.hooks.cut()) } else { None };
         let Some(at) = cut.filter(|_| !self.healed) else {
             self.with_controller(Controller::store_turn);
             return Ok(());
@@ -557,6 +569,7 @@ impl World {
             line.due = Some(self.now);
         }
         let off = self.weather.time_off(&mut self.chances.disk);
+        let off = self.hooks.power_off().unwrap_or(off);
         self.later(off, Event::Boot);
         Ok(())
     }
@@ -647,6 +660,7 @@ impl World {
         use crate::platform::Command;
         use crate::platform::Notice;
         while let Some(notice) = self.desk.poll_notice() {
+            self.hooks.hear(self.now, &notice);
             match notice {
                 Notice::Reply(Some(Command::Authorise(spec)), reply) if reply.result == "armed" => {
                     self.tell_ready(&spec.order_id);
@@ -945,6 +959,11 @@ impl Weather {
             Wrong::AuthoriseOutOfState | Wrong::Malformed | Wrong::NumberRepeated => false,
         }
     }
+}
+
+/// The platform's key of a day.
+pub(super) fn platform_key(prng: &Prng) -> KeyPair {
+    KeyPair::from_seed("platform-1", bytes(&mut prng.fork("key")))
 }
 
 fn bytes(chance: &mut Prng) -> [u8; 32] {

@@ -73,6 +73,12 @@ impl Chain {
         Arrival::New
     }
 
+    /// The event at a sequence, if it was seen.
+    #[must_use]
+    pub fn id_at(&self, sequence: u64) -> Option<Uuid> {
+        self.links.get(&sequence).map(|(_, id)| *id)
+    }
+
     /// Records seen.
     #[must_use]
     pub fn len(&self) -> usize {

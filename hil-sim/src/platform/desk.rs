@@ -197,6 +197,23 @@ impl Desk {
         id
     }
 
+    /// Acknowledges otherwise from now on.
+    pub const fn set_ack(&mut self, ack: AckBy) {
+        self.terms.ack = ack;
+    }
+
+    /// Sends a token that someone else made, and listens for the answer to the id in it. Opens no account.
+    pub fn issue_foreign(&mut self, id: Uuid, command: Command, token: String, now: Moment) {
+        self.transmit.push_back(token.clone());
+        self.issued.insert(id, Issued { command, token, sent: now.mono, replies: Vec::new(), reply_ids: Vec::new() });
+    }
+
+    /// The event id of a record that was heard, by its sequence.
+    #[must_use]
+    pub fn record_id(&self, sequence: u64) -> Option<Uuid> {
+        self.chain.id_at(sequence)
+    }
+
     /// Queues a command again, the same bytes.
     pub fn repeat(&mut self, id: Uuid) {
         if let Some(issued) = self.issued.get(&id) {
