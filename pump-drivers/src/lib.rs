@@ -11,5 +11,6 @@ pub mod head;
 pub mod hex;
 pub mod line;
 pub mod port;
+pub mod probe;
 pub mod protocol;
 pub mod told;

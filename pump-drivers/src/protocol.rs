@@ -5,6 +5,7 @@ use crate::gaskitlink;
 use crate::head::Rules;
 use crate::hex::{Direction, bytes_of};
 use crate::line::LineSettings;
+use crate::probe::Plan;
 use serde_json::{Value, json};
 
 /// Protocols of dispensers.
@@ -44,6 +45,15 @@ impl Protocol {
         match self {
             Self::Dart => LineSettings::default(),
             Self::GasKitLink => gaskitlink::line_settings(),
+        }
+    }
+
+    /// What its dispensers may be asked to find them, all of it only read.
+    #[must_use]
+    pub fn probe_plan(self) -> Plan {
+        match self {
+            Self::Dart => dart::plan(),
+            Self::GasKitLink => gaskitlink::plan(),
         }
     }
 
