@@ -100,19 +100,24 @@ pub enum PortFault {
 }
 
 /// An open wire.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 impl Transport {
     /// For people.
-    pub(super) fn name(&self) -> String {
+    #[must_use]
+    pub fn name(&self) -> String {
         match self {
             Self::Serial(serial) => serial.path.display().to_string(),
             Self::Tcp(address) => address.clone(),
         }
     }
 
-    pub(super) async fn open(&self) -> Result<Box<dyn Wire>, PortFault> {
+    /// Opens it, for this process alone.
+    ///
+    /// # Errors
+    /// [`PortFault`] if it is not there, in use, or does not take the settings.
+    pub async fn open(&self) -> Result<Box<dyn Wire>, PortFault> {
         match self {
             Self::Serial(serial) => Ok(Box::new(open_serial(serial)?)),
             Self::Tcp(address) => {

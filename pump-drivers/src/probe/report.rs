@@ -1,5 +1,6 @@
 //! What was tried and what came of it.
 
+use super::cause::address_text;
 use super::{Cause, Facts, Setting};
 use crate::protocol::Protocol;
 
@@ -20,6 +21,14 @@ pub struct Found {
     pub failures: u32,
     /// It answered only in a longer window than is usual.
     pub late: bool,
+}
+
+impl Found {
+    /// Its address as it stands in the configuration.
+    #[must_use]
+    pub fn address_text(&self) -> String {
+        address_text(self.protocol, self.address)
+    }
 }
 
 /// One protocol at one setting.
