@@ -14,3 +14,4 @@ pub mod port;
 pub mod probe;
 pub mod protocol;
 pub mod told;
+pub mod two_wire;

@@ -1,11 +1,10 @@
 //! The protocols, by their words in the configuration and on the command line, and what each gives by the same name.
 
-use crate::dart;
-use crate::gaskitlink;
 use crate::head::Rules;
 use crate::hex::{Direction, bytes_of};
 use crate::line::LineSettings;
 use crate::probe::Plan;
+use crate::{dart, gaskitlink, two_wire};
 use serde_json::{Value, json};
 
 /// Protocols of dispensers.
@@ -15,11 +14,14 @@ pub enum Protocol {
     Dart,
     /// GasKitLink, Censtar export posts.
     GasKitLink,
+    /// Gilbarco two-wire.
+    TwoWire,
 }
 
 impl Protocol {
     /// All, by their words.
-    pub const ALL: [(&'static str, Self); 2] = [("dart", Self::Dart), ("gaskitlink", Self::GasKitLink)];
+    pub const ALL: [(&'static str, Self); 3] =
+        [("dart", Self::Dart), ("gaskitlink", Self::GasKitLink), ("two-wire", Self::TwoWire)];
 
     /// The word.
     #[must_use]
@@ -27,6 +29,7 @@ impl Protocol {
         match self {
             Self::Dart => "dart",
             Self::GasKitLink => "gaskitlink",
+            Self::TwoWire => "two-wire",
         }
     }
 
@@ -36,6 +39,7 @@ impl Protocol {
         match self {
             Self::Dart => dart::RULES,
             Self::GasKitLink => gaskitlink::RULES,
+            Self::TwoWire => two_wire::RULES,
         }
     }
 
@@ -45,6 +49,7 @@ impl Protocol {
         match self {
             Self::Dart => LineSettings::default(),
             Self::GasKitLink => gaskitlink::line_settings(),
+            Self::TwoWire => two_wire::line_settings(),
         }
     }
 
@@ -54,6 +59,7 @@ impl Protocol {
         match self {
             Self::Dart => dart::plan(),
             Self::GasKitLink => gaskitlink::plan(),
+            Self::TwoWire => two_wire::plan(),
         }
     }
 
@@ -64,6 +70,7 @@ impl Protocol {
         match self {
             Self::Dart => dart::decode_line(hex, direction),
             Self::GasKitLink => gaskitlink::decode_line(hex, direction),
+            Self::TwoWire => two_wire::decode_line(hex, direction),
         }
     }
 
@@ -73,6 +80,7 @@ impl Protocol {
         match self {
             Self::Dart => Box::new(dart::StreamDecoder::new(direction)),
             Self::GasKitLink => Box::new(gaskitlink::StreamDecoder::new(direction)),
+            Self::TwoWire => Box::new(two_wire::StreamDecoder::new(direction)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::walk::{Field, Found, Report, Section};
 use crate::config::{Parity, Protocol};
-use pump_drivers::{dart, gaskitlink};
+use pump_drivers::{dart, gaskitlink, two_wire};
 
 /// The ways of one head, as its driver wants them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -11,6 +11,8 @@ pub enum Ways {
     Dart(dart::Habits),
     /// Of a GasKitLink post.
     GasKitLink(gaskitlink::Habits),
+    /// Of a two-wire head.
+    TwoWire(two_wire::Habits),
 }
 
 /// Parity where none is given.
@@ -18,6 +20,7 @@ pub(super) const fn parity(protocol: Protocol) -> Parity {
     match protocol {
         Protocol::Dart => Parity::Odd,
         Protocol::GasKitLink => Parity::None,
+        Protocol::TwoWire => Parity::Even,
     }
 }
 
@@ -39,6 +42,25 @@ pub(super) fn read(protocol: Protocol, section: &mut Section<'_, '_>) -> Ways {
                 ..gaskitlink::Habits::default()
             })
         }
+        Protocol::TwoWire => Ways::TwoWire(two_wire_habits(section)),
+    }
+}
+
+fn two_wire_habits(section: &mut Section<'_, '_>) -> two_wire::Habits {
+    use two_wire::{MoneyPreset, VolumePreset, Width};
+    let usual = two_wire::Habits::default();
+    let money =
+        [("plain", MoneyPreset::Plain), ("level", MoneyPreset::Level), ("level-and-grade", MoneyPreset::LevelAndGrade)];
+    let decimals = section.integer("volume-preset-decimals", 0..=3, "").or(usual.volume_preset_decimals.into());
+    two_wire::Habits {
+        width: section.word("digits", &[("six", Width::Six), ("eight", Width::Eight)]).or(usual.width),
+        money_preset: section.word("money-preset", &money).or(usual.money_preset),
+        volume_preset: section
+            .word("volume-preset-digits", &[("five", VolumePreset::Five), ("six", VolumePreset::Six)])
+            .or(usual.volume_preset),
+        volume_preset_decimals: u8::try_from(decimals).unwrap_or(usual.volume_preset_decimals),
+        all_stop_at_last: section.boolean("all-stop-at-last").or(usual.all_stop_at_last),
+        ..usual
     }
 }
 

@@ -147,7 +147,7 @@ async fn drive(wanted: &Wanted) -> Result<Report, Failure> {
                             wire = Some(open);
                             prober.handle_opened(now());
                         }
-                        Err(fault) if is_setting(&fault) => prober.handle_refused(&fault.to_string(), now()),
+                        Err(fault) if fault.is_setting() => prober.handle_refused(&fault.to_string(), now()),
                         Err(fault) => return Err(progress.fail(unavailable(&fault, &wanted.port))),
                     }
                 }
@@ -179,28 +179,15 @@ async fn drive(wanted: &Wanted) -> Result<Report, Failure> {
     }
 }
 
-/// Whether the port is there and only does not take this rate or parity.
-fn is_setting(fault: &PortFault) -> bool {
-    match fault {
-        PortFault::Setting { .. } => true,
-        PortFault::Open { source, .. } => matches!(source.kind, tokio_serial::ErrorKind::InvalidInput),
-        _ => false,
-    }
-}
-
 fn unavailable(fault: &PortFault, port: &str) -> Failure {
-    let held = holder(Path::new(port));
-    let text = match (fault, held) {
-        (PortFault::Open { .. }, Some(who)) => format!(
-            "{port} is in use by {who}: nothing was sent. Probe when no nozzle is in use: systemctl stop edge-daemon, probe, \
-             systemctl start edge-daemon"
-        ),
-        (PortFault::Open { source, .. }, None) if source.description.contains("lock") => format!(
-            "{port} is in use by another program: nothing was sent. If it is edge-daemon, probe when no nozzle is in use: \
-             systemctl stop edge-daemon, probe, systemctl start edge-daemon"
-        ),
-        _ => fault.to_string(),
-    };
+    if !fault.is_in_use() {
+        return Failure::new(exit::UNAVAILABLE, fault.to_string());
+    }
+    let who = holder(Path::new(port)).unwrap_or_else(|| "another program".into());
+    let text = format!(
+        "{port} is in use by {who}: nothing was sent. If that is the daemon, probe while no nozzle is in use: systemctl stop \
+         edge-daemon, probe, systemctl start edge-daemon"
+    );
     Failure::new(exit::UNAVAILABLE, text)
 }
 
@@ -299,7 +286,8 @@ fn print(wanted: &Wanted, report: &Report, fixed: bool, out: &mut dyn Write, bol
             .passes
             .iter()
             .map(|pass| {
-                let setting = pass.refused.as_ref().map_or(pass.setting.to_string(), |_| format!("{} refused", pass.setting));
+                let setting =
+                    pass.refused.as_ref().map_or(pass.setting.to_string(), |_| format!("{} refused", pass.setting));
                 vec![
                     pass.protocol.word().to_owned(),
                     setting,
@@ -328,7 +316,10 @@ fn print(wanted: &Wanted, report: &Report, fixed: bool, out: &mut dyn Write, bol
         writeln!(out, "PROBLEM: {cause}")?;
     }
     remarks(report, out)?;
-    writeln!(out, "\n# For edge.toml; fill in what is 0 or \"?\", then: edgectl validate /etc/forecourt-edge/edge.toml")?;
+    writeln!(
+        out,
+        "\n# For edge.toml; fill in what is 0 or \"?\", then: edgectl validate /etc/forecourt-edge/edge.toml"
+    )?;
     write!(out, "{}", stanza(report, &wanted.port, fixed))?;
     Ok(())
 }
@@ -375,8 +366,11 @@ fn document(wanted: &Wanted, report: &Report, fixed: bool) -> Value {
         .passes
         .iter()
         .map(|pass| {
-            let garbled: Vec<Value> =
-                pass.garbled.iter().map(|(address, heard)| json!({"address": address, "bytes": hex_of(heard)})).collect();
+            let garbled: Vec<Value> = pass
+                .garbled
+                .iter()
+                .map(|(address, heard)| json!({"address": address, "bytes": hex_of(heard)}))
+                .collect();
             json!({
                 "protocol": pass.protocol.word(), "baud": pass.setting.baud, "parity": parity(pass.setting),
                 "questions": pass.asked, "echoed": pass.echoed, "bytes": pass.bytes, "garbled": garbled,

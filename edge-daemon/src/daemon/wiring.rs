@@ -5,13 +5,12 @@ use cloud_sync::mqtt::{BadSettings, BrokerUrl};
 use forecourt::ids::NozzleId;
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
 use forecourt::units::UnitPrice;
-use pump_drivers::dart;
 use pump_drivers::decimals::Decimals;
 use pump_drivers::driver::Driver;
-use pump_drivers::gaskitlink;
-use pump_drivers::head::{HeadSettings, validate};
+use pump_drivers::head::{HeadSettings, Rules, validate};
 use pump_drivers::line::{Echo, Line, LineSettings};
 use pump_drivers::port::{Parity, SerialSettings, Transport};
+use pump_drivers::{dart, gaskitlink, two_wire};
 use std::collections::BTreeMap;
 
 /// A line with its name and place, ready to be run.
@@ -34,7 +33,7 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
         let settings = line_settings(line);
         problems.extend(settings.problems().into_iter().map(|problem| format!("line {}: {problem}", line.name)));
         let heads: Vec<_> = line.dispensers.iter().map(|head| head_settings(config, line, head, &prices)).collect();
-        let wrong = validate(&heads, &line.protocol.rules());
+        let wrong = validate(&heads, &rules(line));
         problems.extend(wrong.into_iter().map(|problem| format!("line {}: {problem}", line.name)));
         if problems.is_empty() {
             let drivers = line.dispensers.iter().zip(heads).map(|(entry, head)| driver(&entry.ways, head)).collect();
@@ -44,10 +43,20 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
     if problems.is_empty() { Ok(wired) } else { Err(problems) }
 }
 
+/// What the heads of a line have room for; the largest of them where they differ.
+fn rules(line: &config::Line) -> Rules {
+    let own = |head: &config::Dispenser| match &head.ways {
+        Ways::TwoWire(habits) => habits.rules(),
+        Ways::Dart(_) | Ways::GasKitLink(_) => line.protocol.rules(),
+    };
+    line.dispensers.iter().map(own).max_by_key(|rules| rules.price_digits).unwrap_or_else(|| line.protocol.rules())
+}
+
 fn driver(ways: &Ways, head: HeadSettings) -> Box<dyn Driver> {
     match ways {
         Ways::Dart(habits) => Box::new(dart::DartDriver::new(head, *habits)),
         Ways::GasKitLink(habits) => Box::new(gaskitlink::GasKitLinkDriver::new(head, *habits)),
+        Ways::TwoWire(habits) => Box::new(two_wire::TwoWireDriver::new(head, *habits)),
     }
 }
 

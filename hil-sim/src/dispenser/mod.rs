@@ -6,6 +6,7 @@ pub mod flow;
 pub mod gaskitlink;
 pub mod physics;
 pub mod record;
+pub mod two_wire;
 
 use calculator::{AmountDigits, VolumeDigits};
 use forecourt::time::Instant;

@@ -3,7 +3,8 @@
 use crate::dispenser::dart::{DartConfig, DartDispenser};
 use crate::dispenser::gaskitlink::{GasKitLinkConfig, GasKitLinkDispenser};
 use crate::dispenser::physics::PumpConfig;
-use crate::dispenser::{Address, Dispenser, dart, gaskitlink};
+use crate::dispenser::two_wire::{TwoWireConfig, TwoWireDispenser};
+use crate::dispenser::{Address, Dispenser, dart, gaskitlink, two_wire};
 use crate::serve::Parity;
 use crate::wire::Pace;
 use core::time::Duration;
@@ -15,6 +16,7 @@ pub const fn turnaround(protocol: Protocol) -> Duration {
     match protocol {
         Protocol::Dart => DartConfig::TURNAROUND,
         Protocol::GasKitLink => GasKitLinkConfig::TURNAROUND,
+        Protocol::TwoWire => TwoWireConfig::TURNAROUND,
     }
 }
 
@@ -31,6 +33,7 @@ pub const fn parity(protocol: Protocol) -> Parity {
     match protocol {
         Protocol::Dart => Parity::Odd,
         Protocol::GasKitLink => Parity::None,
+        Protocol::TwoWire => Parity::Even,
     }
 }
 
@@ -52,6 +55,10 @@ pub fn dispenser(protocol: Protocol, address: Address, turnaround: Duration, pum
             let quirks = gaskitlink::quirks::Quirks::default();
             Box::new(GasKitLinkDispenser::new(GasKitLinkConfig { address, turnaround, quirks, pump }))
         }
+        Protocol::TwoWire => {
+            let quirks = two_wire::quirks::Quirks::default();
+            Box::new(TwoWireDispenser::new(TwoWireConfig { address, turnaround, quirks, pump }))
+        }
     }
 }
 
@@ -59,7 +66,7 @@ pub fn dispenser(protocol: Protocol, address: Address, turnaround: Duration, pum
 #[must_use]
 pub const fn keys(protocol: Protocol) -> &'static str {
     match protocol {
-        Protocol::Dart | Protocol::GasKitLink => "",
+        Protocol::Dart | Protocol::GasKitLink | Protocol::TwoWire => "",
     }
 }
 

@@ -43,7 +43,7 @@ impl Listening {
     pub fn master(&mut self, protocols: &[Protocol], setting: Setting, listened: Duration) -> Option<Cause> {
         let bursts = core::mem::take(&mut self.bursts);
         self.last = None;
-        let judged = protocols.iter().filter_map(|protocol| {
+        let judge = |protocol: &Protocol| {
             let mut decoder = protocol.stream_decoder(None);
             let frames: Vec<_> =
                 bursts.iter().flat_map(|burst| [decoder.feed(burst), decoder.finish()].concat()).collect();
@@ -51,8 +51,10 @@ impl Listening {
             let requests = frames.iter().filter(|frame| frame["direction"] == "controller").count();
             let sure = requests > 0 && good >= LEAST_FRAMES && good > 3 * (frames.len() - good);
             sure.then_some((good, *protocol))
-        });
-        let (frames, protocol) = judged.max_by_key(|(good, _)| *good)?;
+        };
+        // single words without a check can be anything: they tell only where no frame does
+        let (words, frames): (Vec<Protocol>, Vec<Protocol>) = protocols.iter().partition(|p| **p == Protocol::TwoWire);
+        let (frames, protocol) = frames.iter().chain(&words).find_map(judge)?;
         Some(Cause::OtherMaster { protocol, setting, frames, listened, heard: bursts.concat() })
     }
 

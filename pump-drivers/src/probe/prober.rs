@@ -269,8 +269,10 @@ impl Prober {
         }
     }
 
-    fn protocols(&self) -> Vec<Protocol> {
-        self.options.plans.iter().map(|plan| plan.protocol).collect()
+    /// Those that are met at a setting.
+    fn protocols(&self, setting: Setting) -> Vec<Protocol> {
+        let here = self.passes.iter().filter(|pass| pass.setting == setting);
+        here.map(|pass| self.options.plans[pass.plan].protocol).collect()
     }
 
     fn end_listening(&mut self, from: Instant, now: Instant) {
@@ -282,7 +284,7 @@ impl Prober {
             self.phase = Phase::Pause { until: now };
             return self.step(now);
         }
-        if let Some(cause) = self.listening.master(&self.protocols(), setting, listened) {
+        if let Some(cause) = self.listening.master(&self.protocols(setting), setting, listened) {
             self.report.causes.push(cause);
             return self.end();
         }
@@ -514,7 +516,9 @@ impl Prober {
     fn settle_asking(&mut self) {
         let Some(asking) = self.asking.take() else { return };
         let Some(pass) = self.passes.front() else { return };
-        if asking.found {
+        // a byte by chance can look like an answer, but not again and again
+        let by_chance = asking.checks > 0 && asking.failures == asking.checks;
+        if asking.found && !by_chance {
             let late = self.report.passes.last().is_some_and(|report| report.strays.contains(&asking.address));
             let Asking { address, talk, checks, failures, .. } = asking;
             self.report.found.push(Found {

@@ -24,9 +24,7 @@ pub fn stanza(report: &Report, port: &str, fixed: bool) -> String {
     if !fixed {
         let _ = writeln!(text, "baud = {}\nparity = \"{parity}\"", first.setting.baud);
     }
-    if report.echo {
-        let _ = writeln!(text, "echo = \"strip\"");
-    }
+    let _ = writeln!(text, "echo = \"{}\"", if report.echo { "strip" } else { "none" });
     if report.found.iter().any(|found| found.late) {
         let _ = writeln!(text, "answer-window-ms = {LATE_WINDOW_MS}");
     }
