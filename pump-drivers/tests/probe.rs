@@ -332,7 +332,11 @@ fn a_pump_that_answers_late_is_found_and_the_window_widened() {
         line(setting, bytes).into_iter().map(|(_, answer)| (Duration::from_millis(210), answer)).collect()
     });
     assert_eq!(found.report.found.len(), 1, "{:?}", found.report);
-    assert!(found.text().contains("0x57 spoke when another address was asked: answers come late"), "{}", found.text());
+    assert!(
+        found.text().contains("0x57 spoke after its time, when another question was asked: answers come late"),
+        "{}",
+        found.text()
+    );
     assert!(stanza(&found.report, "/dev/ttyS0", false).contains("answer-window-ms = 400\n"));
 }
 

@@ -166,8 +166,8 @@ impl fmt::Display for Cause {
                 let who: Vec<String> = addresses.iter().map(|address| address_text(*protocol, *address)).collect();
                 write!(
                     f,
-                    "{} spoke when another address was asked: answers come late. Raise answer-window-ms of this line, and \
-                     look for a slow converter on the wire",
+                    "{} spoke after its time, when another question was asked: answers come late. Raise answer-window-ms of \
+                     this line, and look for a slow converter on the wire or a busy machine",
                     who.join(", ")
                 )
             }

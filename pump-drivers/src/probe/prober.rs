@@ -56,6 +56,8 @@ struct Asking {
     again: u8,
     /// It has answered.
     found: bool,
+    /// The last question got no good answer.
+    missed: bool,
     checks: u32,
     failures: u32,
 }
@@ -214,8 +216,11 @@ impl Prober {
                 surplus.extend_from_slice(bytes);
                 self.phase = Phase::Settling { until: until.max(now + SETTLE).min(until + SETTLE), surplus };
             }
-            // what is late is listened out
-            Phase::Pause { until } => self.phase = Phase::Pause { until: until.max(now + SETTLE) },
+            // what is late is listened out, so that it is not taken for the next answer
+            Phase::Pause { until } => {
+                self.note_late(bytes);
+                self.phase = Phase::Pause { until: until.max(now + SETTLE) };
+            }
             phase @ (Phase::Opening | Phase::Done) => self.phase = phase,
         }
     }
@@ -341,6 +346,17 @@ impl Prober {
         }
     }
 
+    /// Bytes after the window of a question to one that has answered before.
+    fn note_late(&mut self, bytes: &[u8]) {
+        let late = self.asking.as_ref().filter(|asking| asking.missed && asking.found && bytes.len() > 1);
+        let Some(address) = late.map(|asking| asking.address) else { return };
+        if let Some(report) = self.pass_report()
+            && !report.strays.contains(&address)
+        {
+            report.strays.push(address);
+        }
+    }
+
     fn note_echo(&mut self, echoed: bool) {
         self.exchanges += 1;
         self.echoes += u32::from(echoed);
@@ -362,6 +378,7 @@ impl Prober {
     fn answered(&mut self, check: bool) {
         if let Some(asking) = &mut self.asking {
             asking.found = true;
+            asking.missed = false;
             asking.checks += u32::from(check);
         }
     }
@@ -375,6 +392,7 @@ impl Prober {
             _ => None,
         };
         let (address, seeking) = (asking.address, !asking.found);
+        asking.missed = true;
         if waiting.check {
             asking.checks += 1;
             asking.failures += 1;
@@ -406,7 +424,11 @@ impl Prober {
                 }
             }
         }
-        let quiet = if answer.is_empty() { self.timing().pause_before_send } else { SETTLE };
+        let quiet = match (answer.is_empty(), seeking) {
+            (true, true) => self.timing().pause_before_send,
+            (true, false) => self.timing().answer_window * (LATE - 1),
+            (false, _) => SETTLE,
+        };
         self.phase = Phase::Pause { until: now + quiet };
     }
 
@@ -439,7 +461,7 @@ impl Prober {
     fn begin(&mut self, address: u8) {
         let Some(pass) = self.passes.front() else { return };
         let talk = (self.options.plans[pass.plan].talk)(address);
-        self.asking = Some(Asking { address, talk, again: AGAIN, found: false, checks: 0, failures: 0 });
+        self.asking = Some(Asking { address, talk, again: AGAIN, found: false, missed: false, checks: 0, failures: 0 });
     }
 
     /// The next addresses. False where the port must be opened first, or all is done.
