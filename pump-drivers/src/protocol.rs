@@ -4,7 +4,7 @@ use crate::head::Rules;
 use crate::hex::{Direction, bytes_of};
 use crate::line::LineSettings;
 use crate::probe::Plan;
-use crate::{dart, gaskitlink, two_wire};
+use crate::{dart, gaskitlink, modbus, two_wire};
 use serde_json::{Value, json};
 
 /// Protocols of dispensers.
@@ -16,12 +16,14 @@ pub enum Protocol {
     GasKitLink,
     /// Gilbarco two-wire.
     TwoWire,
+    /// Modbus, with the register map of a profile.
+    Modbus,
 }
 
 impl Protocol {
     /// All, by their words.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("dart", Self::Dart), ("gaskitlink", Self::GasKitLink), ("two-wire", Self::TwoWire)];
+    pub const ALL: [(&'static str, Self); 4] =
+        [("dart", Self::Dart), ("gaskitlink", Self::GasKitLink), ("two-wire", Self::TwoWire), ("modbus", Self::Modbus)];
 
     /// The word.
     #[must_use]
@@ -30,6 +32,7 @@ impl Protocol {
             Self::Dart => "dart",
             Self::GasKitLink => "gaskitlink",
             Self::TwoWire => "two-wire",
+            Self::Modbus => "modbus",
         }
     }
 
@@ -40,6 +43,7 @@ impl Protocol {
             Self::Dart => dart::RULES,
             Self::GasKitLink => gaskitlink::RULES,
             Self::TwoWire => two_wire::RULES,
+            Self::Modbus => modbus::RULES,
         }
     }
 
@@ -50,6 +54,7 @@ impl Protocol {
             Self::Dart => LineSettings::default(),
             Self::GasKitLink => gaskitlink::line_settings(),
             Self::TwoWire => two_wire::line_settings(),
+            Self::Modbus => modbus::line_settings(),
         }
     }
 
@@ -60,6 +65,7 @@ impl Protocol {
             Self::Dart => dart::plan(),
             Self::GasKitLink => gaskitlink::plan(),
             Self::TwoWire => two_wire::plan(),
+            Self::Modbus => modbus::probe_plan(None, modbus::wire::Framing::Rtu),
         }
     }
 
@@ -71,6 +77,7 @@ impl Protocol {
             Self::Dart => dart::decode_line(hex, direction),
             Self::GasKitLink => gaskitlink::decode_line(hex, direction),
             Self::TwoWire => two_wire::decode_line(hex, direction),
+            Self::Modbus => modbus::decode_line(hex, direction),
         }
     }
 
@@ -81,6 +88,7 @@ impl Protocol {
             Self::Dart => Box::new(dart::StreamDecoder::new(direction)),
             Self::GasKitLink => Box::new(gaskitlink::StreamDecoder::new(direction)),
             Self::TwoWire => Box::new(two_wire::StreamDecoder::new(direction)),
+            Self::Modbus => Box::new(modbus::StreamDecoder::new(direction)),
         }
     }
 }

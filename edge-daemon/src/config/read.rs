@@ -11,6 +11,7 @@ use crate::config::{
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, PriceSetId, StationId};
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
+use pump_drivers::modbus::wire::Framing;
 use std::path::PathBuf;
 use toml::de::DeTable;
 
@@ -57,7 +58,7 @@ fn config(mut root: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -> 
         .unwrap_or_default();
     let lines = root.sections("line").required(report, "at least one [[line]]");
     let lines: Vec<Option<Line>> = lines
-        .map(|found| found.value.into_iter().map(|section| line(section, report, &mut seen, currency)).collect())
+        .map(|found| found.value.into_iter().map(|section| line(section, report, files, &mut seen, currency)).collect())
         .unwrap_or_default();
 
     let data = station.as_ref().map(|station| station.data_directory.clone()).unwrap_or_default();
@@ -295,6 +296,7 @@ fn grade(mut section: Section<'_, '_>, report: &Report<'_>, seen: &mut Seen<'_, 
 fn line(
     mut section: Section<'_, '_>,
     report: &Report<'_>,
+    files: &dyn Files,
     seen: &mut Seen<'_, '_>,
     currency: Currency,
 ) -> Option<Line> {
@@ -323,6 +325,14 @@ fn line(
     let rs485 = section.boolean("rs485").or(false);
     let pause = section.integer("pause-before-send-ms", 0..=100, " ms").or(millis_of(usual.pause_before_send));
     let window = section.integer("answer-window-ms", 20..=1_000, " ms").or(millis_of(usual.answer_window));
+    let by_port = match port.as_ref().map(|found| &found.value) {
+        Some(Port::Tcp { .. }) => Framing::Tcp,
+        _ => Framing::Rtu,
+    };
+    let framing = match speaks {
+        Protocol::Modbus => section.word("framing", &[("rtu", Framing::Rtu), ("tcp", Framing::Tcp)]).or(by_port),
+        _ => Framing::Rtu,
+    };
     let comm_lost = section.integer("comm-lost-ms", 1_000..=3_000, " ms").or(millis_of(usual.comm_lost));
     let dispensers = section.sections("dispenser").required(report, "at least one [[line.dispenser]]");
     section.finish();
@@ -342,7 +352,7 @@ fn line(
     let dispensers: Vec<Option<Dispenser>> = dispensers?
         .value
         .into_iter()
-        .map(|section| dispenser(section, speaks, report, seen, &mut addresses, currency))
+        .map(|section| dispenser(section, (speaks, framing), report, files, seen, &mut addresses, currency))
         .collect();
     Some(Line {
         name: name?.value,
@@ -355,6 +365,7 @@ fn line(
         pause_before_send: millis(pause),
         answer_window: millis(window),
         comm_lost: millis(comm_lost),
+        framing,
         dispensers: dispensers.into_iter().collect::<Option<_>>()?,
     })
 }
@@ -374,15 +385,16 @@ fn port(text: &str) -> Result<Port, String> {
 
 fn dispenser(
     mut section: Section<'_, '_>,
-    protocol: Protocol,
+    (protocol, framing): (Protocol, Framing),
     report: &Report<'_>,
+    files: &dyn Files,
     seen: &mut Seen<'_, '_>,
     addresses: &mut Local<'_, '_>,
     currency: Currency,
 ) -> Option<Dispenser> {
     let point = section.integer("fuelling-point", PAINTED, "").required(report, "the number of the fuelling point");
     let address = ways::address(protocol, &mut section, report);
-    let ways = ways::read(protocol, &mut section);
+    let ways = ways::read(protocol, framing, &mut section, report, files);
     let suspend = section.boolean("suspend").or(false);
     let decimals = section
         .section_if_any("decimals")
@@ -407,7 +419,7 @@ fn dispenser(
     Some(Dispenser {
         fuelling_point: point?.value,
         address: address?.value,
-        ways,
+        ways: ways?,
         suspend,
         decimals: decimals?,
         nozzles: nozzles.into_iter().collect::<Option<_>>()?,

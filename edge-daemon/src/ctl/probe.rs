@@ -5,12 +5,16 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use forecourt::time::Instant;
 use pump_drivers::hex::hex_of;
+use pump_drivers::modbus;
+use pump_drivers::modbus::profile::{Profile, SHIPPED};
+use pump_drivers::modbus::wire::Framing;
 use pump_drivers::port::{Parity, PortFault, SerialSettings, Transport, Wire};
 use pump_drivers::probe::{Cause, Command, Figure, Found, Options, Prober, Report, Setting, stanza};
 use pump_drivers::protocol::Protocol;
 use serde_json::{Value, json};
 use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -34,6 +38,9 @@ pub(super) struct Wanted {
     /// Only these addresses, such as 1-8,12 or 0x50-0x53 [default: all of each protocol]
     #[arg(long, value_delimiter = ',', value_parser = span)]
     addresses: Vec<Span>,
+    /// Register map of Modbus devices: the name of one that comes with the daemon, or a file; asks for Modbus only
+    #[arg(long)]
+    profile: Option<String>,
     /// Ends after so many seconds with what was found
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(5..=3_600))]
     seconds: u64,
@@ -70,14 +77,18 @@ fn span(text: &str) -> Result<Span, String> {
 }
 
 impl Wanted {
-    fn options(&self) -> Options {
-        let chosen = |word: &str| self.protocol.is_empty() || self.protocol.iter().any(|wanted| wanted == word);
-        Options {
-            plans: Protocol::ALL
-                .into_iter()
-                .filter(|(word, _)| chosen(word))
-                .map(|(_, protocol)| protocol.probe_plan())
-                .collect(),
+    fn options(&self) -> Result<Options, Failure> {
+        let chosen = |(word, protocol): &(&str, Protocol)| {
+            let any = self.protocol.is_empty() && (self.profile.is_none() || *protocol == Protocol::Modbus);
+            any || self.protocol.iter().any(|wanted| wanted == word)
+        };
+        let profile = self.profile.as_deref().map(profile).transpose()?;
+        let plan = |(_, protocol)| match protocol {
+            Protocol::Modbus => modbus::probe_plan(profile.clone(), self.framing()),
+            other => other.probe_plan(),
+        };
+        Ok(Options {
+            plans: Protocol::ALL.into_iter().filter(chosen).map(plan).collect(),
             bauds: self.baud.clone(),
             parities: self
                 .parity
@@ -92,6 +103,14 @@ impl Wanted {
             listen: Duration::from_secs(self.listen),
             limit: Duration::from_secs(self.seconds),
             fixed: self.device_server().is_some(),
+        })
+    }
+
+    /// Modbus TCP has a port number of its own; behind a device server frames are those of the wire.
+    fn framing(&self) -> Framing {
+        match self.device_server() {
+            Some(address) if address.ends_with(":502") => Framing::Tcp,
+            _ => Framing::Rtu,
         }
     }
 
@@ -108,6 +127,28 @@ impl Wanted {
                 parity: setting.parity,
                 rs485: self.rs485,
             }),
+        }
+    }
+}
+
+fn profile(name: &str) -> Result<(String, Arc<Profile>), Failure> {
+    let shipped = SHIPPED.iter().find(|(known, _)| *known == name);
+    let text = match shipped {
+        Some((_, text)) => (*text).to_owned(),
+        None => std::fs::read_to_string(name).map_err(|why| {
+            let names: Vec<&str> = SHIPPED.iter().map(|(known, _)| *known).collect();
+            let text = format!(
+                "{name}: no profile can be read: {why}; those that come with the daemon are {}",
+                names.join(", ")
+            );
+            Failure::new(exit::NO_INPUT, text)
+        })?,
+    };
+    match Profile::parse(&text) {
+        Ok(profile) => Ok((name.to_owned(), Arc::new(profile))),
+        Err(problems) => {
+            let problems: Vec<String> = problems.iter().map(|problem| format!("{name}: {problem}")).collect();
+            Err(Failure::new(exit::CONFIG, problems.join("\n")))
         }
     }
 }
@@ -132,7 +173,7 @@ pub(super) fn run(wanted: &Wanted, out: &mut dyn Write, bold: bool) -> Result<()
 async fn drive(wanted: &Wanted) -> Result<Report, Failure> {
     let began = std::time::Instant::now();
     let now = || Instant::START + began.elapsed();
-    let mut prober = Prober::new(wanted.options(), now());
+    let mut prober = Prober::new(wanted.options()?, now());
     let mut wire: Option<Box<dyn Wire>> = None;
     let mut progress = ProgressLine::new();
     let mut buffer = [0; 512];
@@ -330,15 +371,28 @@ fn remarks(report: &Report, out: &mut dyn Write) -> Result<(), Failure> {
     }
     for (protocol, addresses) in &report.left_out {
         let word = protocol.word();
-        let (first, last) = (addresses.first().unwrap_or(&0), addresses.last().unwrap_or(&0));
         writeln!(
             out,
-            "Not asked: {} addresses of {word} from {first} to {last}, since the question holds a byte that a two-wire pump \
-             takes for an order. If none hangs there: --protocol {word}",
-            addresses.len()
+            "Not asked: address {} of {word}, since the question holds a byte that a two-wire pump takes for an order. If \
+             none hangs there: --protocol {word}",
+            spans(addresses)
         )?;
     }
     Ok(())
+}
+
+/// Addresses that follow one another as first-last.
+fn spans(addresses: &[u8]) -> String {
+    let mut spans: Vec<Span> = Vec::new();
+    for address in addresses {
+        match spans.last_mut() {
+            Some(span) if span.1.checked_add(1) == Some(*address) => span.1 = *address,
+            _ => spans.push(Span(*address, *address)),
+        }
+    }
+    let texts =
+        spans.iter().map(|Span(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") });
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 fn document(wanted: &Wanted, report: &Report, fixed: bool) -> Value {
@@ -403,5 +457,6 @@ mod tests {
         for wrong in ["", "256", "0x", "9-3", "a"] {
             assert!(span(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(spans(&[3, 16, 17, 18, 255]), "3, 16-18, 255");
     }
 }

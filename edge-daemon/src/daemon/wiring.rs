@@ -1,6 +1,6 @@
 //! From the configuration to the core's layout and to one line for each wire.
 
-use crate::config::{self, Config, Ways};
+use crate::config::{self, Config, Protocol, Ways};
 use cloud_sync::mqtt::{BadSettings, BrokerUrl};
 use forecourt::ids::NozzleId;
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
@@ -10,8 +10,9 @@ use pump_drivers::driver::Driver;
 use pump_drivers::head::{HeadSettings, Rules, validate};
 use pump_drivers::line::{Echo, Line, LineSettings};
 use pump_drivers::port::{Parity, SerialSettings, Transport};
-use pump_drivers::{dart, gaskitlink, two_wire};
+use pump_drivers::{dart, gaskitlink, modbus, two_wire};
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// A line with its name and place, ready to be run.
 pub struct Wired {
@@ -35,6 +36,12 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
         let heads: Vec<_> = line.dispensers.iter().map(|head| head_settings(config, line, head, &prices)).collect();
         let wrong = validate(&heads, &rules(line));
         problems.extend(wrong.into_iter().map(|problem| format!("line {}: {problem}", line.name)));
+        for (entry, head) in line.dispensers.iter().zip(&heads) {
+            if let Ways::Modbus(habits) = &entry.ways {
+                let lacking = habits.problems(head);
+                problems.extend(lacking.into_iter().map(|problem| format!("line {}: {problem}", line.name)));
+            }
+        }
         if problems.is_empty() {
             let drivers = line.dispensers.iter().zip(heads).map(|(entry, head)| driver(&entry.ways, head)).collect();
             wired.push(Wired { config: line.clone(), line: Line::new(settings, drivers) });
@@ -47,7 +54,7 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
 fn rules(line: &config::Line) -> Rules {
     let own = |head: &config::Dispenser| match &head.ways {
         Ways::TwoWire(habits) => habits.rules(),
-        Ways::Dart(_) | Ways::GasKitLink(_) => line.protocol.rules(),
+        _ => line.protocol.rules(),
     };
     line.dispensers.iter().map(own).max_by_key(|rules| rules.price_digits).unwrap_or_else(|| line.protocol.rules())
 }
@@ -57,6 +64,12 @@ fn driver(ways: &Ways, head: HeadSettings) -> Box<dyn Driver> {
         Ways::Dart(habits) => Box::new(dart::DartDriver::new(head, *habits)),
         Ways::GasKitLink(habits) => Box::new(gaskitlink::GasKitLinkDriver::new(head, *habits)),
         Ways::TwoWire(habits) => Box::new(two_wire::TwoWireDriver::new(head, *habits)),
+        Ways::Modbus(habits) => {
+            // Another number for each run, so that an answer to the last one is never taken.
+            let first_transaction = Uuid::new_v4().as_fields().1;
+            Box::new(modbus::ModbusDriver::new(head, modbus::Habits { first_transaction, ..habits.clone() }))
+        }
+        Ways::Pulses(habits) => Box::new(modbus::PulseDriver::new(head, habits.clone())),
     }
 }
 
@@ -65,6 +78,10 @@ fn prices(config: &Config) -> BTreeMap<String, UnitPrice> {
 }
 
 fn line_settings(line: &config::Line) -> LineSettings {
+    let usual = match (line.protocol, &line.port) {
+        (Protocol::Modbus, config::Port::Tcp { .. }) => modbus::tcp_settings(line.framing),
+        _ => line.protocol.line_settings(),
+    };
     LineSettings {
         baud: line.baud,
         // A start bit, eight data bits, a stop bit, and the parity bit if there is one.
@@ -73,7 +90,7 @@ fn line_settings(line: &config::Line) -> LineSettings {
         echo: if line.strip_echo { Echo::Strip } else { Echo::None },
         answer_window: line.answer_window,
         comm_lost: line.comm_lost,
-        ..line.protocol.line_settings()
+        ..usual
     }
 }
 

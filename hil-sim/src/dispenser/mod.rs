@@ -4,6 +4,7 @@ pub mod calculator;
 pub mod dart;
 pub mod flow;
 pub mod gaskitlink;
+pub mod modbus;
 pub mod physics;
 pub mod record;
 pub mod two_wire;

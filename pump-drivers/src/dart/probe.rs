@@ -27,6 +27,7 @@ pub(crate) fn plan() -> Plan {
             Setting::new(19_200, Parity::None),
         ],
         addresses: ADDRESSES.collect(),
+        usual: ADDRESSES.collect(),
         timing: LineSettings::default(),
         talk: Box::new(|address| Box::new(DartTalk::new(address))),
     }

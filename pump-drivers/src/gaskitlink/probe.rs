@@ -15,6 +15,7 @@ pub(crate) fn plan() -> Plan {
         protocol: Protocol::GasKitLink,
         settings: vec![Setting::new(9_600, Parity::None)],
         addresses: ADDRESSES.collect(),
+        usual: ADDRESSES.collect(),
         timing: line_settings(),
         talk: Box::new(|address| {
             let first = ControllerSays::Status;

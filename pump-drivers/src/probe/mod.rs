@@ -74,6 +74,8 @@ pub struct Facts {
     pub totals: Vec<Figure>,
     /// Nozzles it seems to have, at least.
     pub nozzles: u8,
+    /// Keys of its line that only this protocol has.
+    pub line_keys: Vec<String>,
     /// Lines of its configuration that only this protocol has, such as `total-query = "active"`.
     pub keys: Vec<String>,
     /// What a person should know.

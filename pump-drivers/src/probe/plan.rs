@@ -47,8 +47,10 @@ pub struct Plan {
     pub protocol: Protocol,
     /// Settings it is met with, the usual one first.
     pub settings: Vec<Setting>,
-    /// Addresses in the order they are asked.
+    /// Addresses there are.
     pub addresses: Vec<u8>,
+    /// Those of them that are asked unless a person names others.
+    pub usual: Vec<u8>,
     /// How long answers take. Rate and bits of a byte come from the setting.
     pub timing: LineSettings,
     /// Begins the talk with an address.
@@ -103,7 +105,8 @@ pub(super) fn passes(options: &Options) -> (Vec<Pass>, Vec<(Protocol, Vec<u8>)>)
     let mut left_out = Vec::new();
     let mut by_plan = Vec::new();
     for plan in &options.plans {
-        let wanted = plan.addresses.iter().copied();
+        let all = if options.addresses.is_empty() { &plan.usual } else { &plan.addresses };
+        let wanted = all.iter().copied();
         let wanted = wanted.filter(|address| options.addresses.is_empty() || options.addresses.contains(address));
         let is_safe = |address: &u8| {
             let first = (plan.talk)(*address).ask();

@@ -25,6 +25,9 @@ pub fn stanza(report: &Report, port: &str, fixed: bool) -> String {
         let _ = writeln!(text, "baud = {}\nparity = \"{parity}\"", first.setting.baud);
     }
     let _ = writeln!(text, "echo = \"{}\"", if report.echo { "strip" } else { "none" });
+    for key in &first.facts.line_keys {
+        let _ = writeln!(text, "{key}");
+    }
     if report.found.iter().any(|found| found.late) {
         let _ = writeln!(text, "answer-window-ms = {LATE_WINDOW_MS}");
     }

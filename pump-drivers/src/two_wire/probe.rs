@@ -23,6 +23,7 @@ pub(crate) fn plan() -> Plan {
             Setting::new(9_600, Parity::None),
         ],
         addresses: RULES.addresses.collect(),
+        usual: RULES.addresses.collect(),
         timing: line_settings(),
         // PumpNumber::new refuses what RULES does not hold
         talk: Box::new(|address| {
