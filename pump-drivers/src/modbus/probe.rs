@@ -58,7 +58,9 @@ impl UnitTalk {
         let blocks = match &profile {
             Some((_, profile)) => {
                 let read: Vec<Role> = Role::ALL.iter().copied().filter(|role| !role.is_written()).collect();
-                profile.blocks(&read)
+                let blocks = profile.blocks(&read);
+                // a board of relays has nothing but what is also written; its coils can be read
+                if blocks.is_empty() { profile.blocks(Role::ALL) } else { blocks }
             }
             None => vec![
                 registers(Area::Holding, 1),
