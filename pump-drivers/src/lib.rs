@@ -12,6 +12,7 @@ pub mod hex;
 pub mod line;
 pub mod modbus;
 pub mod port;
+pub mod probe;
 pub mod protocol;
 pub mod told;
 pub mod two_wire;

@@ -3,6 +3,7 @@
 use crate::head::Rules;
 use crate::hex::{Direction, bytes_of};
 use crate::line::LineSettings;
+use crate::probe::Plan;
 use crate::{dart, gaskitlink, modbus, two_wire};
 use serde_json::{Value, json};
 
@@ -54,6 +55,17 @@ impl Protocol {
             Self::GasKitLink => gaskitlink::line_settings(),
             Self::TwoWire => two_wire::line_settings(),
             Self::Modbus => modbus::line_settings(),
+        }
+    }
+
+    /// What its dispensers may be asked to find them, all of it only read.
+    #[must_use]
+    pub fn probe_plan(self) -> Plan {
+        match self {
+            Self::Dart => dart::plan(),
+            Self::GasKitLink => gaskitlink::plan(),
+            Self::TwoWire => two_wire::plan(),
+            Self::Modbus => modbus::probe_plan(None, modbus::wire::Framing::Rtu),
         }
     }
 

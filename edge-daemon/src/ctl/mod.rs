@@ -3,6 +3,7 @@
 mod books;
 mod doctor;
 mod frames;
+mod probe;
 mod show;
 mod status;
 
@@ -31,8 +32,8 @@ mod exit {
 #[command(
     name = "edgectl",
     version,
-    after_help = "Exit codes: 0 done, 64 usage, 66 not found, 69 not running, 74 store or \
-    disk, 78 configuration."
+    after_help = "Exit codes: 0 done, 64 usage, 66 not found, 69 not running or in use, \
+    74 store or disk, 78 configuration."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -113,6 +114,8 @@ enum Command {
         #[arg(long)]
         stream: bool,
     },
+    /// Finds what hangs on a wire: tries rates, parities, protocols and addresses by questions that change nothing there
+    Probe(probe::Wanted),
     /// Shows the frames on the wires from the ring on disk
     Trace {
         #[command(flatten)]
@@ -279,6 +282,7 @@ fn run(command: Command, out: &mut dyn Write, bold: bool) -> Result<ExitCode, Fa
             };
             frames::decode(protocol, direction, stream, &mut std::io::stdin().lock(), out)?;
         }
+        Command::Probe(wanted) => probe::run(&wanted, out, bold)?,
         Command::Trace { place, follow, line, decode, json } => {
             let config = place.config()?;
             let wanted = frames::Wanted { line, decode, json, follow };

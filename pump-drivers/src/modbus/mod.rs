@@ -11,6 +11,7 @@ mod image;
 mod order;
 mod pass;
 pub mod point;
+mod probe;
 pub mod profile;
 mod pulses;
 mod release;
@@ -21,5 +22,6 @@ mod write;
 
 pub use describe::{StreamDecoder, decode_line};
 pub use driver::{ModbusDriver, alarm, exception_text};
+pub use probe::probe_plan;
 pub use pulses::{PulseDriver, PulseHabits};
 pub use settings::{Habits, RULES, line_settings, tcp_settings};

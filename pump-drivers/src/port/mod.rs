@@ -5,4 +5,4 @@ mod task;
 mod transport;
 
 pub use task::{Clock, LineReport, LineTask, TraceSink, run};
-pub use transport::{Parity, PortFault, SerialSettings, Transport};
+pub use transport::{Parity, PortFault, SerialSettings, Transport, Wire};

@@ -100,20 +100,45 @@ pub enum PortFault {
     },
 }
 
+impl PortFault {
+    /// Whether the port is there and only does not take the rate or parity.
+    #[must_use]
+    pub fn is_setting(&self) -> bool {
+        match self {
+            Self::Setting { .. } => true,
+            Self::Open { source, .. } => matches!(source.kind, tokio_serial::ErrorKind::InvalidInput),
+            _ => false,
+        }
+    }
+
+    /// Whether another program has the port: it is marked exclusive (EBUSY), or locked, which holds for root too.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        let Self::Open { source, .. } = self else { return false };
+        let said = source.description.to_lowercase();
+        said.contains("lock") || said.contains("busy")
+    }
+}
+
 /// An open wire.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 impl Transport {
     /// For people.
-    pub(super) fn name(&self) -> String {
+    #[must_use]
+    pub fn name(&self) -> String {
         match self {
             Self::Serial(serial) => serial.path.display().to_string(),
             Self::Tcp(address) => address.clone(),
         }
     }
 
-    pub(super) async fn open(&self) -> Result<Box<dyn Wire>, PortFault> {
+    /// Opens it, for this process alone.
+    ///
+    /// # Errors
+    /// [`PortFault`] if it is not there, in use, or does not take the settings.
+    pub async fn open(&self) -> Result<Box<dyn Wire>, PortFault> {
         match self {
             Self::Serial(serial) => Ok(Box::new(open_serial(serial)?)),
             Self::Tcp(address) => {

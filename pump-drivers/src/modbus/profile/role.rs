@@ -33,7 +33,7 @@ macro_rules! roles {
         }
 
         impl Role {
-            pub(super) const ALL: &'static [Self] = &[$(Self::$name),*];
+            pub(in crate::modbus) const ALL: &'static [Self] = &[$(Self::$name),*];
 
             /// The word of the profile.
             #[must_use]
@@ -140,7 +140,7 @@ impl Role {
     pub const SALE: [Self; 4] = [Self::SaleSequence, Self::SaleVolume, Self::SaleAmount, Self::SalePrice];
 
     /// Whether the controller writes it.
-    pub(super) const fn is_written(self) -> bool {
+    pub(in crate::modbus) const fn is_written(self) -> bool {
         matches!(
             self,
             Self::PresetKind
