@@ -354,7 +354,7 @@ fn print(wanted: &Wanted, report: &Report, fixed: bool, out: &mut dyn Write, bol
     writeln!(out, "Figures are digits as sent: the wire tells no decimal point.")?;
     for found in &report.found {
         for note in &found.facts.notes {
-            writeln!(out, "{}: {}", found.address_text(), show::cell(&Value::from(note.as_str())))?;
+            writeln!(out, "address {}: {}", found.address_text(), show::cell(&Value::from(note.as_str())))?;
         }
     }
     for cause in &report.causes {
