@@ -373,7 +373,8 @@ fn remarks(report: &Report, out: &mut dyn Write) -> Result<(), Failure> {
     if report.cut_short {
         writeln!(out, "The time was over before all was tried: give it more --seconds, or narrow what is tried.")?;
     }
-    for (protocol, addresses) in &report.left_out {
+    // where something was found, it was not among these
+    for (protocol, addresses) in report.left_out.iter().filter(|_| report.found.is_empty()) {
         let word = protocol.word();
         writeln!(
             out,
