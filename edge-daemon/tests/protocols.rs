@@ -18,7 +18,7 @@ const FRAMES: [(Protocol, &str, &str, &str, &str); 4] = [
         "/kind",
         "totals",
     ),
-    (Protocol::Modbus, "02 03 00 0A 00 02 E4 3A", "02 03 04 00 12 D6 87 77 34", "/function", "3"),
+    (Protocol::Modbus, "02 03 00 0A 00 02 E4 3A", "02 03 04 00 12 D6 87 77 34", "/fc", "3"),
 ];
 
 fn edgectl(arguments: &[&str], input: &str) -> String {

@@ -27,6 +27,7 @@ fn options(protocols: &[Protocol]) -> Options {
         parities: Vec::new(),
         addresses: Vec::new(),
         listen: Duration::from_secs(3),
+        answer_window: None,
         limit: Duration::from_secs(120),
         fixed: false,
     }

@@ -47,6 +47,9 @@ pub(super) struct Wanted {
     /// Listens for another master for so many seconds before the first question
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     listen: u64,
+    /// Waits so many milliseconds for an answer to begin [default: as usual for the protocol]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(20..=5_000))]
+    answer_ms: Option<u64>,
     /// The kernel switches the direction of an RS-485 port
     #[arg(long)]
     rs485: bool,
@@ -101,6 +104,7 @@ impl Wanted {
                 .collect(),
             addresses: self.addresses.iter().flat_map(|span| span.0..=span.1).collect(),
             listen: Duration::from_secs(self.listen),
+            answer_window: self.answer_ms.map(Duration::from_millis),
             limit: Duration::from_secs(self.seconds),
             fixed: self.device_server().is_some(),
         })
@@ -350,7 +354,7 @@ fn print(wanted: &Wanted, report: &Report, fixed: bool, out: &mut dyn Write, bol
     writeln!(out, "Figures are digits as sent: the wire tells no decimal point.")?;
     for found in &report.found {
         for note in &found.facts.notes {
-            writeln!(out, "{}: {}", found.address_text(), show::cell(&Value::from(note.as_str())))?;
+            writeln!(out, "address {}: {}", found.address_text(), show::cell(&Value::from(note.as_str())))?;
         }
     }
     for cause in &report.causes {
@@ -369,7 +373,8 @@ fn remarks(report: &Report, out: &mut dyn Write) -> Result<(), Failure> {
     if report.cut_short {
         writeln!(out, "The time was over before all was tried: give it more --seconds, or narrow what is tried.")?;
     }
-    for (protocol, addresses) in &report.left_out {
+    // where something was found, it was not among these
+    for (protocol, addresses) in report.left_out.iter().filter(|_| report.found.is_empty()) {
         let word = protocol.word();
         writeln!(
             out,

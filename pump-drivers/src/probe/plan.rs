@@ -79,6 +79,8 @@ pub struct Options {
     pub addresses: Vec<u8>,
     /// How long the wire is listened to before the first byte is sent.
     pub listen: Duration,
+    /// How long an answer may take to begin; that of the plan if none is given.
+    pub answer_window: Option<Duration>,
     /// After so long it ends with what was found.
     pub limit: Duration,
     /// Rate and parity are set at the other end, as in a serial device server: only the usual setting of each protocol is tried.

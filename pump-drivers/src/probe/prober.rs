@@ -318,10 +318,12 @@ impl Prober {
 
     fn timing(&self) -> LineSettings {
         let Some(pass) = self.passes.front() else { return LineSettings::default() };
+        let usual = self.options.plans[pass.plan].timing;
         LineSettings {
             baud: pass.setting.baud,
             bits_per_char: pass.setting.bits_per_char(),
-            ..self.options.plans[pass.plan].timing
+            answer_window: self.options.answer_window.unwrap_or(usual.answer_window),
+            ..usual
         }
     }
 
