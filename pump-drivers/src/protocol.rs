@@ -2,9 +2,10 @@
 
 use crate::dart;
 use crate::gaskitlink;
-use crate::head::Rules;
+use crate::head::{HeadSettings, Rules};
 use crate::hex::{Direction, bytes_of};
-use crate::line::LineSettings;
+use crate::line::{LineSettings, Watch};
+use crate::listen::Ear;
 use serde_json::{Value, json};
 
 /// Protocols of dispensers.
@@ -44,6 +45,33 @@ impl Protocol {
         match self {
             Self::Dart => LineSettings::default(),
             Self::GasKitLink => gaskitlink::line_settings(),
+        }
+    }
+
+    /// Whether a line can be followed that another controller drives.
+    #[must_use]
+    pub const fn can_be_heard(self) -> bool {
+        match self {
+            Self::Dart => true,
+            Self::GasKitLink => false,
+        }
+    }
+
+    /// Ears for a line that another controller drives; `None` where [`Protocol::can_be_heard`] says no.
+    #[must_use]
+    pub fn ear(self, settings: LineSettings, heads: Vec<HeadSettings>) -> Option<Box<dyn Ear>> {
+        match self {
+            Self::Dart => Some(Box::new(dart::DartEar::new(settings, heads))),
+            Self::GasKitLink => None,
+        }
+    }
+
+    /// What finds the words of another master on a line that we drive, where the protocol lets them be told from a device's.
+    #[must_use]
+    pub fn watch(self) -> Option<Box<dyn Watch>> {
+        match self {
+            Self::Dart => Some(Box::new(dart::PollWatch::default())),
+            Self::GasKitLink => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a configuration says of a line and its heads that differs from protocol to protocol.
 
+use crate::config::check::for_control;
 use crate::config::walk::{Field, Found, Report, Section};
 use crate::config::{Parity, Protocol};
 use pump_drivers::{dart, gaskitlink};
@@ -22,11 +23,12 @@ pub(super) const fn parity(protocol: Protocol) -> Parity {
 }
 
 /// Reads the keys of one head that only its protocol has.
-pub(super) fn read(protocol: Protocol, section: &mut Section<'_, '_>) -> Ways {
+pub(super) fn read(protocol: Protocol, only_listens: bool, section: &mut Section<'_, '_>) -> Ways {
     match protocol {
         Protocol::Dart => {
             let recipes = [("two-blocks", dart::Recipe::TwoBlocks), ("one-block", dart::Recipe::OneBlock)];
-            let recipe = section.word("recipe", &recipes).or(dart::Recipe::TwoBlocks);
+            let recipe = for_control(section.report, only_listens, section.word("recipe", &recipes));
+            let recipe = recipe.or(dart::Recipe::TwoBlocks);
             Ways::Dart(dart::Habits { recipe, ..dart::Habits::default() })
         }
         Protocol::GasKitLink => {

@@ -1,6 +1,6 @@
 //! From the configuration to the core's layout and to one line for each wire.
 
-use crate::config::{self, Config, Ways};
+use crate::config::{self, Config, Mode, Ways};
 use cloud_sync::mqtt::{BadSettings, BrokerUrl};
 use forecourt::ids::NozzleId;
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
@@ -11,6 +11,7 @@ use pump_drivers::driver::Driver;
 use pump_drivers::gaskitlink;
 use pump_drivers::head::{HeadSettings, validate};
 use pump_drivers::line::{Echo, Line, LineSettings};
+use pump_drivers::listen::Listener;
 use pump_drivers::port::{Parity, SerialSettings, Transport};
 use std::collections::BTreeMap;
 
@@ -22,10 +23,33 @@ pub struct Wired {
     pub line: Line,
 }
 
-/// One line for each wire of the configuration.
+/// A line that another controller drives, with its name and place.
+pub struct Heard {
+    /// As configured.
+    pub config: config::Line,
+    /// Its core.
+    pub listener: Listener,
+}
+
+/// One listener for each wire that another controller drives.
+#[must_use]
+pub fn listeners(config: &Config) -> Vec<Heard> {
+    let prices = prices(config);
+    let only_listen = config.lines.iter().filter(|line| line.mode == Mode::ListenOnly);
+    let heard = only_listen.filter_map(|line| {
+        let settings = line_settings(line);
+        let heads = line.dispensers.iter().map(|head| head_settings(config, line, head, &prices)).collect();
+        // The configuration refuses a protocol without ears.
+        let ear = line.protocol.ear(settings, heads)?;
+        Some(Heard { config: line.clone(), listener: Listener::new(settings, ear) })
+    });
+    heard.collect()
+}
+
+/// One line for each wire of the configuration that we drive.
 ///
 /// # Errors
-/// A sentence for each thing that a driver cannot serve.
+/// A sentence for each thing that a driver cannot serve, also on the lines that are only listened to.
 pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
     let prices = prices(config);
     let mut problems = Vec::new();
@@ -36,9 +60,14 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
         let heads: Vec<_> = line.dispensers.iter().map(|head| head_settings(config, line, head, &prices)).collect();
         let wrong = validate(&heads, &line.protocol.rules());
         problems.extend(wrong.into_iter().map(|problem| format!("line {}: {problem}", line.name)));
-        if problems.is_empty() {
+        if problems.is_empty() && line.mode == Mode::Control {
             let drivers = line.dispensers.iter().zip(heads).map(|(entry, head)| driver(&entry.ways, head)).collect();
-            wired.push(Wired { config: line.clone(), line: Line::new(settings, drivers) });
+            let core = Line::new(settings, drivers);
+            let core = match line.protocol.watch() {
+                Some(watch) => core.with_watch(watch),
+                None => core,
+            };
+            wired.push(Wired { config: line.clone(), line: core });
         }
     }
     if problems.is_empty() { Ok(wired) } else { Err(problems) }
@@ -61,6 +90,7 @@ fn line_settings(line: &config::Line) -> LineSettings {
         // A start bit, eight data bits, a stop bit, and the parity bit if there is one.
         bits_per_char: if line.parity == config::Parity::None { 10 } else { 11 },
         pause_before_send: line.pause_before_send,
+        listen_before: line.listen_before,
         echo: if line.strip_echo { Echo::Strip } else { Echo::None },
         answer_window: line.answer_window,
         comm_lost: line.comm_lost,
@@ -95,8 +125,14 @@ fn head_settings(
 pub fn layout(config: &Config, wired: &[Wired]) -> Layout {
     let mut fuelling_points = BTreeMap::new();
     let mut nozzles = BTreeMap::new();
-    for Wired { config: line, line: core } in wired {
-        let able: BTreeMap<_, _> = core.capabilities().map(|(fp, able)| (fp, able.clone())).collect();
+    let heard = listeners(config);
+    let able: BTreeMap<_, _> = wired
+        .iter()
+        .flat_map(|wired| wired.line.capabilities())
+        .chain(heard.iter().flat_map(|heard| heard.listener.capabilities()))
+        .map(|(fp, able)| (fp, able.clone()))
+        .collect();
+    for line in &config.lines {
         for head in &line.dispensers {
             let Some(capabilities) = able.get(&head.fuelling_point).cloned() else { continue };
             let here: Vec<NozzleId> = head.nozzles.iter().map(|nozzle| nozzle.number).collect();

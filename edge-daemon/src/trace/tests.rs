@@ -39,6 +39,7 @@ fn samples() -> Vec<Entry> {
         // the wall clock was set back
         frame(-3_600_000_000, Verdict::Bad("checksum 1234, computed 4321".into()), &[0xFF; 300]),
         frame(-3_599_000_000, Verdict::Unasked, &[0]),
+        frame(-3_598_000_000, Verdict::Overheard, &[0x50, 0x20, 0xFA]),
     ]
 }
 

@@ -218,7 +218,7 @@ fn news(at: &mut Followed, witness: &mut Witness, body: &[u8], now: Instant) {
         witness.alarm(alarm::UNDEFINED_STATUS | u16::from(*status), format!("status {status}, which is not defined"));
     }
     if witness.is_running() {
-        go_on(at, witness, &block, now);
+        go_on(at, witness, &block, false, now);
     } else {
         rest(at, witness, &block, before.and_then(|filling| filling.volume.number()), now);
     }
@@ -285,13 +285,9 @@ fn rest(at: &mut Followed, witness: &mut Witness, block: &Block, before: Option<
     let grows = block.statuses.is_empty()
         && at.head.status.is_none_or(|status| is_released(Some(status)))
         && before.zip(volume).is_some_and(|(before, now)| now > before);
-    if is_released(at.head.status) || grows {
-        begin(at, witness, grows);
-        if let Some(filling) = filling {
-            at.fuelled |= figures(at, witness, filling);
-        }
-        let state = state(at, true).unwrap_or(State::Fuelling);
-        witness.show(state, lifted(&at.head, witness.settings()), now);
+    if block.shows_release() || grows {
+        begin(at, witness, grows || block.has(Status::Filling));
+        go_on(at, witness, block, true, now);
         return;
     }
     if let Some(filling) = block.filling_at_end.or(filling) {
@@ -303,24 +299,25 @@ fn rest(at: &mut Followed, witness: &mut Witness, block: &Block, before: Option<
     }
 }
 
-fn begin(at: &mut Followed, witness: &mut Witness, grows: bool) {
-    at.fuelled = grows || at.head.status == Some(Status::Filling);
+fn begin(at: &mut Followed, witness: &mut Witness, fuelled: bool) {
+    at.fuelled = fuelled;
     at.hung = None;
     let state = state(at, true).unwrap_or(State::Fuelling);
     let lifted = lifted(&at.head, witness.settings());
     witness.begin(at.head.selected(witness.settings()), state, lifted);
 }
 
-/// News of a fuelling that is open.
-fn go_on(at: &mut Followed, witness: &mut Witness, block: &Block, now: Instant) {
+/// News of a fuelling that is open, or `began` in this block.
+fn go_on(at: &mut Followed, witness: &mut Witness, block: &Block, began: bool, now: Instant) {
+    let was_fuelled = at.fuelled;
     at.fuelled |= block.has(Status::Filling);
     let at_rest = |status: &Status| matches!(status, Status::Completed | Status::MaxReached);
     let released = |status: &Status| is_released(Some(*status));
     let last_release = block.statuses.iter().rposition(released);
     let since = &block.statuses[last_release.map_or(0, |at| at + 1)..];
     let rests = since.iter().any(at_rest) || at.head.status.is_some_and(|s| at_rest(&s) || s == Status::Reset);
-    // 1 comes after the end only: the end itself was not heard
-    let reset = block.has(Status::Reset) && at.fuelled;
+    // 1 comes after the end only: the end may not have been heard
+    let reset = block.has(Status::Reset) && was_fuelled && !began;
     let hung = !at.head.is_out() || block.nozzle_in && since.iter().any(at_rest);
     let unused = !at.fuelled && at.head.status == Some(Status::Completed);
     let ended = reset || rests && (hung || unused) && !is_released(at.head.status);
@@ -351,7 +348,8 @@ fn go_on(at: &mut Followed, witness: &mut Witness, block: &Block, now: Instant) 
     at.fuelled = false;
     witness.show(shown, lifted, now);
     if is_released(at.head.status) {
-        begin(at, witness, false);
+        let fuelled = at.head.status == Some(Status::Filling);
+        begin(at, witness, fuelled);
     }
 }
 
