@@ -168,6 +168,7 @@ fn late_answers_and_one_accident_of_noise_are_no_other_master() {
     stage.pump.turnaround = Duration::from_millis(130);
     stage.run(Duration::from_secs(20));
     stage.pump.turnaround = Duration::from_millis(5);
+    stage.run(Duration::from_secs(5));
     stage.inbound.push((stage.now + Duration::from_millis(7), hex("63 20 FA")));
     stage.pump.lift(1);
     stage.run(Duration::from_secs(5));

@@ -10,6 +10,9 @@ const WITHIN: Duration = Duration::from_secs(3);
 /// Frames of ours whose echo may still come.
 const MOST_SENT: usize = 8;
 
+/// So many answers in a row without an echo before them: this wire has none, and what looks like one is another's word.
+const NO_ECHO: u32 = 5;
+
 /// Tells the words of a controller from those of devices, in one protocol.
 pub trait Watch: Send {
     /// Takes bytes; gives the frames that they complete, and of each whether only a controller says such a thing.
@@ -24,13 +27,15 @@ pub(super) struct Masters {
     watch: Box<dyn Watch>,
     /// Ours, and until when an adapter may bring them back. An echo comes before the answer.
     sent: VecDeque<(Vec<u8>, Instant)>,
+    /// Answers in a row that no echo preceded.
+    plain: u32,
     heard: VecDeque<Instant>,
     last_bytes: Option<Instant>,
 }
 
 impl Masters {
     pub fn new(watch: Box<dyn Watch>) -> Self {
-        Self { watch, sent: VecDeque::new(), heard: VecDeque::new(), last_bytes: None }
+        Self { watch, sent: VecDeque::new(), plain: 0, heard: VecDeque::new(), last_bytes: None }
     }
 
     pub fn note_sent(&mut self, bytes: &[u8], until: Instant) {
@@ -42,11 +47,12 @@ impl Masters {
 
     pub fn forget(&mut self) {
         self.sent.clear();
+        self.plain = 0;
         self.heard.clear();
         self.watch.quiet();
     }
 
-    /// Takes bytes. True if another master speaks in them; `doubt` is over once it was heard often enough.
+    /// Takes bytes, ours that an adapter returns among them.
     pub fn hear(&mut self, bytes: &[u8], gap: Duration, now: Instant) -> Heard {
         if self.last_bytes.is_some_and(|last| now.since(last) > gap) {
             self.watch.quiet();
@@ -55,11 +61,16 @@ impl Masters {
         let mut foreign = false;
         for (frame, is_masters) in self.watch.hear(bytes) {
             self.sent.retain(|(_, until)| *until >= now);
-            if let Some(at) = self.sent.iter().position(|(sent, _)| *sent == frame) {
+            let echo = self.sent.iter().position(|(sent, _)| *sent == frame).filter(|_| self.plain < NO_ECHO);
+            if let Some(at) = echo {
                 self.sent.drain(..=at);
+                self.plain = 0;
                 continue;
             }
             // what comes after another word is no echo
+            if !self.sent.is_empty() && !is_masters {
+                self.plain = self.plain.saturating_add(1);
+            }
             self.sent.clear();
             if is_masters {
                 foreign = true;

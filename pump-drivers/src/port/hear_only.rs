@@ -56,7 +56,6 @@ impl AsyncRead for HearOnly {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
     use std::os::fd::AsFd;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -70,7 +69,7 @@ mod tests {
         assert_eq!(frame, [0x57, 0x20, 0xFA]);
         let Source::Serial(read) = &heard.0 else { panic!("a serial port") };
         let mut file = File::from(read.as_fd().try_clone_to_owned().expect("a descriptor"));
-        let refused = file.write(&[0x55]).expect_err("no write");
+        let refused = io::Write::write(&mut file, &[0x55]).expect_err("no write");
         assert_eq!(refused.raw_os_error(), Some(libc::EBADF));
     }
 }
