@@ -602,6 +602,7 @@ impl FuellingPoint {
             PumpEvent::Lost => self.on_lost(turn),
             PumpEvent::State { state, lifted } if self.heard => self.on_state(state, lifted, turn),
             PumpEvent::Running { volume, amount } if self.heard => self.on_running(volume, amount, turn),
+            PumpEvent::RunningAmount { amount } if self.heard => self.on_running_amount(amount, turn),
             PumpEvent::Released { release } => self.on_released(release, turn),
             PumpEvent::Refused { release, why } => self.on_refused(release, why, turn),
             PumpEvent::EndSeen { token, reading } => self.on_end_seen(token, reading, turn),
@@ -610,7 +611,7 @@ impl FuellingPoint {
             PumpEvent::Price { nozzle, price } => self.on_price(nozzle, price, turn),
             PumpEvent::Alarm { code, text, holds } => self.on_alarm(code, &text, holds, turn),
             // Before a snapshot nothing of this dispenser is believed.
-            PumpEvent::State { .. } | PumpEvent::Running { .. } => {}
+            PumpEvent::State { .. } | PumpEvent::Running { .. } | PumpEvent::RunningAmount { .. } => {}
         }
     }
 
@@ -757,6 +758,15 @@ impl FuellingPoint {
             amount,
             at: turn.now.utc,
         });
+    }
+
+    /// An amount that grows shows flow as well as a volume does. Without a volume there are no live figures to publish.
+    fn on_running_amount(&mut self, amount: Money, turn: &Turn<'_>) {
+        let Some(current) = self.current.as_mut().filter(|current| current.stage == Stage::InForce) else { return };
+        if amount > current.amount && current.ours && self.timers.due(Timer::NoFlow).is_some() {
+            self.timers.set(Timer::NoFlow, turn.now.mono + turn.layout().timers.no_flow);
+        }
+        current.amount = amount;
     }
 
     fn on_released(&mut self, release: ReleaseId, turn: &mut Turn<'_>) {

@@ -247,6 +247,11 @@ pub enum PumpEvent {
         /// Amount so far.
         amount: Money,
     },
+    /// The running amount, not final, of a dispenser that tells no volume while fuel flows ([`Capabilities::live_volume`] false).
+    RunningAmount {
+        /// Amount so far.
+        amount: Money,
+    },
     /// The release is seen in force: limit written, nozzle allowed.
     Released {
         /// Of the command.

@@ -11,6 +11,8 @@ pub mod head;
 pub mod hex;
 pub mod line;
 pub mod listen;
+pub mod modbus;
 pub mod port;
 pub mod protocol;
 pub mod told;
+pub mod two_wire;

@@ -1,11 +1,9 @@
 //! The protocols, by their words in the configuration and on the command line, and what each gives by the same name.
 
-use crate::dart;
-use crate::gaskitlink;
-use crate::head::{HeadSettings, Rules};
+use crate::head::Rules;
 use crate::hex::{Direction, bytes_of};
 use crate::line::{LineSettings, Watch};
-use crate::listen::Ear;
+use crate::{dart, gaskitlink, modbus, two_wire};
 use serde_json::{Value, json};
 
 /// Protocols of dispensers.
@@ -15,11 +13,16 @@ pub enum Protocol {
     Dart,
     /// GasKitLink, Censtar export posts.
     GasKitLink,
+    /// Gilbarco two-wire.
+    TwoWire,
+    /// Modbus, with the register map of a profile.
+    Modbus,
 }
 
 impl Protocol {
     /// All, by their words.
-    pub const ALL: [(&'static str, Self); 2] = [("dart", Self::Dart), ("gaskitlink", Self::GasKitLink)];
+    pub const ALL: [(&'static str, Self); 4] =
+        [("dart", Self::Dart), ("gaskitlink", Self::GasKitLink), ("two-wire", Self::TwoWire), ("modbus", Self::Modbus)];
 
     /// The word.
     #[must_use]
@@ -27,6 +30,8 @@ impl Protocol {
         match self {
             Self::Dart => "dart",
             Self::GasKitLink => "gaskitlink",
+            Self::TwoWire => "two-wire",
+            Self::Modbus => "modbus",
         }
     }
 
@@ -36,6 +41,8 @@ impl Protocol {
         match self {
             Self::Dart => dart::RULES,
             Self::GasKitLink => gaskitlink::RULES,
+            Self::TwoWire => two_wire::RULES,
+            Self::Modbus => modbus::RULES,
         }
     }
 
@@ -45,6 +52,8 @@ impl Protocol {
         match self {
             Self::Dart => LineSettings::default(),
             Self::GasKitLink => gaskitlink::line_settings(),
+            Self::TwoWire => two_wire::line_settings(),
+            Self::Modbus => modbus::line_settings(),
         }
     }
 
@@ -53,16 +62,7 @@ impl Protocol {
     pub const fn can_be_heard(self) -> bool {
         match self {
             Self::Dart => true,
-            Self::GasKitLink => false,
-        }
-    }
-
-    /// Ears for a line that another controller drives; `None` where [`Protocol::can_be_heard`] says no.
-    #[must_use]
-    pub fn ear(self, settings: LineSettings, heads: Vec<HeadSettings>) -> Option<Box<dyn Ear>> {
-        match self {
-            Self::Dart => Some(Box::new(dart::DartEar::new(settings, heads))),
-            Self::GasKitLink => None,
+            Self::TwoWire | Self::GasKitLink | Self::Modbus => false,
         }
     }
 
@@ -71,7 +71,7 @@ impl Protocol {
     pub fn watch(self) -> Option<Box<dyn Watch>> {
         match self {
             Self::Dart => Some(Box::new(dart::PollWatch::default())),
-            Self::GasKitLink => None,
+            Self::TwoWire | Self::GasKitLink | Self::Modbus => None,
         }
     }
 
@@ -82,6 +82,8 @@ impl Protocol {
         match self {
             Self::Dart => dart::decode_line(hex, direction),
             Self::GasKitLink => gaskitlink::decode_line(hex, direction),
+            Self::TwoWire => two_wire::decode_line(hex, direction),
+            Self::Modbus => modbus::decode_line(hex, direction),
         }
     }
 
@@ -91,6 +93,8 @@ impl Protocol {
         match self {
             Self::Dart => Box::new(dart::StreamDecoder::new(direction)),
             Self::GasKitLink => Box::new(gaskitlink::StreamDecoder::new(direction)),
+            Self::TwoWire => Box::new(two_wire::StreamDecoder::new(direction)),
+            Self::Modbus => Box::new(modbus::StreamDecoder::new(direction)),
         }
     }
 }

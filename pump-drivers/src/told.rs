@@ -15,6 +15,7 @@ pub struct Told {
     stored: u64,
     state: Option<(State, Option<NozzleId>)>,
     running: Option<(Volume, Money)>,
+    running_amount: Option<Money>,
     prices: BTreeMap<NozzleId, UnitPrice>,
     alarms: Vec<u16>,
     /// The text of an alarm that holds.
@@ -122,6 +123,14 @@ impl Told {
         if self.running != Some((volume, amount)) {
             self.running = Some((volume, amount));
             self.emit(PumpEvent::Running { volume, amount });
+        }
+    }
+
+    /// The running amount of a dispenser that tells no volume, if it changed.
+    pub fn running_amount(&mut self, amount: Money) {
+        if self.running_amount != Some(amount) {
+            self.running_amount = Some(amount);
+            self.emit(PumpEvent::RunningAmount { amount });
         }
     }
 

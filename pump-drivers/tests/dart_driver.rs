@@ -132,10 +132,12 @@ fn somebody_who_fuels_by_hand_before_an_end_is_stored_does_not_alter_it_and_is_r
         world.storing = Storing::AtOnce;
         world.command(PumpCommand::Stored(Token(2)));
         world.until("the confirmed end", |e| matches!(e, PumpEvent::Ended { .. }));
-        let Some(PumpEvent::Ended { reading: figures, .. }) = world.told().last().cloned() else { unreachable!() };
+        let ended = world.told().into_iter().rev().find(|e| matches!(e, PumpEvent::Ended { .. }));
+        let Some(PumpEvent::Ended { reading: figures, .. }) = ended else { unreachable!() };
         assert_eq!((figures.volume, figures.amount), (Volume::new(4_920), Money::new(5_166_000)), "nozzle {nozzle}");
         world.until("all is read again", |e| matches!(e, PumpEvent::Snapshot(_)));
-        let Some(PumpEvent::Snapshot(snapshot)) = world.told().last().cloned() else { unreachable!() };
+        let read_in = world.told().into_iter().rev().find(|e| matches!(e, PumpEvent::Snapshot(_)));
+        let Some(PumpEvent::Snapshot(snapshot)) = read_in else { unreachable!() };
         let of_the_key = snapshot.reading.expect("the last figures");
         assert_eq!(
             (of_the_key.nozzle, of_the_key.volume),

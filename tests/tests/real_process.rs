@@ -150,7 +150,7 @@ async fn a_damaged_store_is_set_aside_the_pumps_are_watched_and_unsent_sales_go_
 #[tokio::test]
 async fn a_handful_of_kills_at_calls_that_write_lose_and_double_nothing() {
     let home = tempfile::tempdir().expect("a directory");
-    match kill::run(&kill::Args { points: 10 }, None, home.path()).await.expect("runs") {
+    match kill::run(&kill::Args { points: 10, beds: 2 }, None, home.path()).await.expect("runs") {
         Verdict::Held(_) => {}
         Verdict::Skipped(why) => eprintln!("DID NOT RUN: {why}"),
         Verdict::Broke(differences) => panic!("{differences:?}"),

@@ -16,6 +16,7 @@ pub use ways::Ways;
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, PriceSetId, StationId};
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
+use pump_drivers::modbus::wire::Framing;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -198,6 +199,8 @@ pub struct Line {
     pub answer_window: Duration,
     /// Silent for this long: lost.
     pub comm_lost: Duration,
+    /// How frames come, on a Modbus line.
+    pub framing: Framing,
     /// Who hangs on it.
     pub dispensers: Vec<Dispenser>,
 }
@@ -332,6 +335,11 @@ pub trait Files {
     fn trouble_with(&self, path: &Path) -> Option<String>;
     /// Whether other users may read it.
     fn is_open_to_all(&self, path: &Path) -> bool;
+    /// Its text.
+    ///
+    /// # Errors
+    /// Why it cannot be read, in words.
+    fn text_of(&self, path: &Path) -> Result<String, String>;
 }
 
 /// The real disk.
@@ -350,6 +358,10 @@ impl Files for Disk {
     fn is_open_to_all(&self, path: &Path) -> bool {
         std::fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o004 != 0)
     }
+
+    fn text_of(&self, path: &Path) -> Result<String, String> {
+        std::fs::read_to_string(path).map_err(|why| why.to_string())
+    }
 }
 
 /// Every file is taken to be there and well kept.
@@ -363,6 +375,10 @@ impl Files for NoFiles {
 
     fn is_open_to_all(&self, _: &Path) -> bool {
         false
+    }
+
+    fn text_of(&self, _: &Path) -> Result<String, String> {
+        Err("no file is read here".into())
     }
 }
 

@@ -11,6 +11,7 @@ use crate::config::{
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, PriceSetId, StationId};
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
+use pump_drivers::modbus::wire::Framing;
 use std::path::PathBuf;
 use toml::de::DeTable;
 
@@ -59,7 +60,7 @@ fn config(mut root: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -> 
         .unwrap_or_default();
     let lines = root.sections("line").required(report, "at least one [[line]]");
     let lines: Vec<Option<Line>> = lines
-        .map(|found| found.value.into_iter().map(|section| line(section, report, &mut seen, currency)).collect())
+        .map(|found| found.value.into_iter().map(|section| line(section, report, files, &mut seen, currency)).collect())
         .unwrap_or_default();
 
     let data = station.as_ref().map(|station| station.data_directory.clone()).unwrap_or_default();
@@ -297,6 +298,7 @@ fn grade(mut section: Section<'_, '_>, report: &Report<'_>, seen: &mut Seen<'_, 
 fn line(
     mut section: Section<'_, '_>,
     report: &Report<'_>,
+    files: &dyn Files,
     seen: &mut Seen<'_, '_>,
     currency: Currency,
 ) -> Option<Line> {
@@ -332,6 +334,14 @@ fn line(
     let listen_before = section.integer("listen-before-ms", 0..=3_000, " ms");
     let listen_before = check::for_control(report, only_listens, listen_before).or(LISTEN_BEFORE_MS);
     let window = section.integer("answer-window-ms", 20..=1_000, " ms").or(millis_of(usual.answer_window));
+    let by_port = match port.as_ref().map(|found| &found.value) {
+        Some(Port::Tcp { .. }) => Framing::Tcp,
+        _ => Framing::Rtu,
+    };
+    let framing = match speaks {
+        Protocol::Modbus => section.word("framing", &[("rtu", Framing::Rtu), ("tcp", Framing::Tcp)]).or(by_port),
+        _ => Framing::Rtu,
+    };
     let comm_lost = section.integer("comm-lost-ms", 1_000..=3_000, " ms").or(millis_of(usual.comm_lost));
     let dispensers = section.sections("dispenser").required(report, "at least one [[line.dispenser]]");
     section.finish();
@@ -351,7 +361,7 @@ fn line(
     let dispensers: Vec<Option<Dispenser>> = dispensers?
         .value
         .into_iter()
-        .map(|section| dispenser(section, speaks, only_listens, report, seen, &mut addresses, currency))
+        .map(|section| dispenser(section, (speaks, framing, mode), report, files, seen, &mut addresses, currency))
         .collect();
     Some(Line {
         name: name?.value,
@@ -366,6 +376,7 @@ fn line(
         listen_before: millis(listen_before),
         answer_window: millis(window),
         comm_lost: millis(comm_lost),
+        framing,
         dispensers: dispensers.into_iter().collect::<Option<_>>()?,
     })
 }
@@ -397,16 +408,17 @@ fn port(text: &str) -> Result<Port, String> {
 
 fn dispenser(
     mut section: Section<'_, '_>,
-    protocol: Protocol,
-    only_listens: bool,
+    (protocol, framing, mode): (Protocol, Framing, Mode),
     report: &Report<'_>,
+    files: &dyn Files,
     seen: &mut Seen<'_, '_>,
     addresses: &mut Local<'_, '_>,
     currency: Currency,
 ) -> Option<Dispenser> {
     let point = section.integer("fuelling-point", PAINTED, "").required(report, "the number of the fuelling point");
     let address = ways::address(protocol, &mut section, report);
-    let ways = ways::read(protocol, only_listens, &mut section);
+    let only_listens = mode == Mode::ListenOnly;
+    let ways = ways::read(protocol, framing, only_listens, &mut section, report, files);
     let suspend = check::for_control(report, only_listens, section.boolean("suspend")).or(false);
     let decimals = section
         .section_if_any("decimals")
@@ -431,7 +443,7 @@ fn dispenser(
     Some(Dispenser {
         fuelling_point: point?.value,
         address: address?.value,
-        ways,
+        ways: ways?,
         suspend,
         decimals: decimals?,
         nozzles: nozzles.into_iter().collect::<Option<_>>()?,

@@ -2,8 +2,12 @@
 
 use crate::config::check::for_control;
 use crate::config::walk::{Field, Found, Report, Section};
-use crate::config::{Parity, Protocol};
-use pump_drivers::{dart, gaskitlink};
+use crate::config::{Files, Parity, Protocol};
+use pump_drivers::modbus::profile::{Kind, Profile, SHIPPED};
+use pump_drivers::modbus::wire::Framing;
+use pump_drivers::{dart, gaskitlink, modbus, two_wire};
+use std::path::Path;
+use std::sync::Arc;
 
 /// The ways of one head, as its driver wants them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -12,19 +16,33 @@ pub enum Ways {
     Dart(dart::Habits),
     /// Of a GasKitLink post.
     GasKitLink(gaskitlink::Habits),
+    /// Of a two-wire head.
+    TwoWire(two_wire::Habits),
+    /// Of a device with a register map.
+    Modbus(modbus::Habits),
+    /// Of a pulse counter with a valve.
+    Pulses(modbus::PulseHabits),
 }
 
 /// Parity where none is given.
 pub(super) const fn parity(protocol: Protocol) -> Parity {
     match protocol {
         Protocol::Dart => Parity::Odd,
-        Protocol::GasKitLink => Parity::None,
+        Protocol::GasKitLink | Protocol::Modbus => Parity::None,
+        Protocol::TwoWire => Parity::Even,
     }
 }
 
 /// Reads the keys of one head that only its protocol has.
-pub(super) fn read(protocol: Protocol, only_listens: bool, section: &mut Section<'_, '_>) -> Ways {
-    match protocol {
+pub(super) fn read(
+    protocol: Protocol,
+    framing: Framing,
+    only_listens: bool,
+    section: &mut Section<'_, '_>,
+    report: &Report<'_>,
+    files: &dyn Files,
+) -> Option<Ways> {
+    let ways = match protocol {
         Protocol::Dart => {
             let recipes = [("two-blocks", dart::Recipe::TwoBlocks), ("one-block", dart::Recipe::OneBlock)];
             let recipe = for_control(section.report, only_listens, section.word("recipe", &recipes));
@@ -41,6 +59,77 @@ pub(super) fn read(protocol: Protocol, only_listens: bool, section: &mut Section
                 ..gaskitlink::Habits::default()
             })
         }
+        Protocol::TwoWire => Ways::TwoWire(two_wire_habits(section)),
+        Protocol::Modbus => return by_profile(framing, section, report, files),
+    };
+    Some(ways)
+}
+
+/// A device with a register map; where that is a pulse counter, also the board with its valve.
+fn by_profile(framing: Framing, section: &mut Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -> Option<Ways> {
+    let map = profile(section.text("profile").required(report, EXPECTED), report, files);
+    let valve = section.text("valve-profile").optional().map(|found| profile(Some(found), report, files));
+    let board = section.integer("valve-address", 1..=255, "").optional();
+    let map = map?;
+    if map.value.kind != Kind::Pulses {
+        return Some(Ways::Modbus(modbus::Habits { framing, ..modbus::Habits::new(map.value) }));
+    }
+    let (Some(valve), Some(board)) = (valve, board) else {
+        report.error(&map.at, "is that of a pulse counter", "valve-profile and valve-address beside it");
+        return None;
+    };
+    let board = u8::try_from(board.value).ok()?;
+    Some(Ways::Pulses(modbus::PulseHabits { framing, ..modbus::PulseHabits::new(map.value, valve?.value, board) }))
+}
+
+const EXPECTED: &str = "the name of a profile that comes with the daemon, or the path of a file";
+
+/// A profile by its name or path; every problem of it is reported with its line.
+fn profile(found: Option<Found<&str>>, report: &Report<'_>, files: &dyn Files) -> Option<Found<Arc<Profile>>> {
+    let found = found?;
+    let shipped = SHIPPED.iter().find(|(name, _)| *name == found.value).map(|(_, text)| (*text).to_owned());
+    let text = match shipped {
+        Some(text) => text,
+        None if found.value.starts_with('/') => match files.text_of(Path::new(found.value)) {
+            Ok(text) => text,
+            Err(why) => {
+                report.error(&found.at, format!("{}: {why}", found.value), EXPECTED);
+                return None;
+            }
+        },
+        None => {
+            let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
+            let what = format!("no profile \"{}\" comes with the daemon", found.value);
+            report.error(&found.at, what, format!("{}, or a path that begins with /", names.join(", ")));
+            return None;
+        }
+    };
+    match Profile::parse(&text) {
+        Ok(profile) => Some(found.with(Arc::new(profile))),
+        Err(problems) => {
+            for problem in problems {
+                report.error(&found.at, format!("{}: {problem}", found.value), "");
+            }
+            None
+        }
+    }
+}
+
+fn two_wire_habits(section: &mut Section<'_, '_>) -> two_wire::Habits {
+    use two_wire::{MoneyPreset, VolumePreset, Width};
+    let usual = two_wire::Habits::default();
+    let money =
+        [("plain", MoneyPreset::Plain), ("level", MoneyPreset::Level), ("level-and-grade", MoneyPreset::LevelAndGrade)];
+    let decimals = section.integer("volume-preset-decimals", 0..=3, "").or(usual.volume_preset_decimals.into());
+    two_wire::Habits {
+        width: section.word("digits", &[("six", Width::Six), ("eight", Width::Eight)]).or(usual.width),
+        money_preset: section.word("money-preset", &money).or(usual.money_preset),
+        volume_preset: section
+            .word("volume-preset-digits", &[("five", VolumePreset::Five), ("six", VolumePreset::Six)])
+            .or(usual.volume_preset),
+        volume_preset_decimals: u8::try_from(decimals).unwrap_or(usual.volume_preset_decimals),
+        all_stop_at_last: section.boolean("all-stop-at-last").or(usual.all_stop_at_last),
+        ..usual
     }
 }
 

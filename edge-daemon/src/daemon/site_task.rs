@@ -347,7 +347,7 @@ fn turned(since: &mut Option<UtcTime>, now_so: bool, now: UtcTime) -> Option<(Al
 fn log_pump(from: &forecourt::pump::FromPump) {
     let fp = from.fp;
     match &from.event {
-        PumpEvent::Running { .. } => {}
+        PumpEvent::Running { .. } | PumpEvent::RunningAmount { .. } => {}
         PumpEvent::State { state, lifted } => {
             info!(%fp, state = state.word(), nozzle = ?lifted.map(|n| n.0), "dispenser")
         }

@@ -1,18 +1,17 @@
 //! From the configuration to the core's layout and to one line for each wire.
 
-use crate::config::{self, Config, Mode, Ways};
+use crate::config::{self, Config, Mode, Protocol, Ways};
 use cloud_sync::mqtt::{BadSettings, BrokerUrl};
 use forecourt::ids::NozzleId;
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
 use forecourt::units::UnitPrice;
-use pump_drivers::dart;
 use pump_drivers::decimals::Decimals;
 use pump_drivers::driver::Driver;
-use pump_drivers::gaskitlink;
-use pump_drivers::head::{HeadSettings, validate};
+use pump_drivers::head::{HeadSettings, Rules, validate};
 use pump_drivers::line::{Echo, Line, LineSettings};
-use pump_drivers::listen::Listener;
+use pump_drivers::listen::{Ear, Listener};
 use pump_drivers::port::{Parity, SerialSettings, Transport};
+use pump_drivers::{dart, gaskitlink, modbus, two_wire};
 use std::collections::BTreeMap;
 
 /// A line with its name and place, ready to be run.
@@ -39,8 +38,11 @@ pub fn listeners(config: &Config) -> Vec<Heard> {
     let heard = only_listen.filter_map(|line| {
         let settings = line_settings(line);
         let heads = line.dispensers.iter().map(|head| head_settings(config, line, head, &prices)).collect();
-        // The configuration refuses a protocol without ears.
-        let ear = line.protocol.ear(settings, heads)?;
+        let ear: Box<dyn Ear> = match line.protocol {
+            Protocol::Dart => Box::new(dart::DartEar::new(settings, heads)),
+            // The configuration refuses what has no ears.
+            Protocol::TwoWire | Protocol::GasKitLink | Protocol::Modbus => return None,
+        };
         Some(Heard { config: line.clone(), listener: Listener::new(settings, ear) })
     });
     heard.collect()
@@ -58,8 +60,14 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
         let settings = line_settings(line);
         problems.extend(settings.problems().into_iter().map(|problem| format!("line {}: {problem}", line.name)));
         let heads: Vec<_> = line.dispensers.iter().map(|head| head_settings(config, line, head, &prices)).collect();
-        let wrong = validate(&heads, &line.protocol.rules());
+        let wrong = validate(&heads, &rules(line));
         problems.extend(wrong.into_iter().map(|problem| format!("line {}: {problem}", line.name)));
+        for (entry, head) in line.dispensers.iter().zip(&heads) {
+            if let Ways::Modbus(habits) = &entry.ways {
+                let lacking = habits.problems(head);
+                problems.extend(lacking.into_iter().map(|problem| format!("line {}: {problem}", line.name)));
+            }
+        }
         if problems.is_empty() && line.mode == Mode::Control {
             let drivers = line.dispensers.iter().zip(heads).map(|(entry, head)| driver(&entry.ways, head)).collect();
             let core = Line::new(settings, drivers);
@@ -73,10 +81,27 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
     if problems.is_empty() { Ok(wired) } else { Err(problems) }
 }
 
+/// What the heads of a line have room for; the largest of them where they differ.
+fn rules(line: &config::Line) -> Rules {
+    let own = |head: &config::Dispenser| match &head.ways {
+        Ways::TwoWire(habits) => habits.rules(),
+        _ => line.protocol.rules(),
+    };
+    line.dispensers.iter().map(own).max_by_key(|rules| rules.price_digits).unwrap_or_else(|| line.protocol.rules())
+}
+
 fn driver(ways: &Ways, head: HeadSettings) -> Box<dyn Driver> {
     match ways {
         Ways::Dart(habits) => Box::new(dart::DartDriver::new(head, *habits)),
         Ways::GasKitLink(habits) => Box::new(gaskitlink::GasKitLinkDriver::new(head, *habits)),
+        Ways::TwoWire(habits) => Box::new(two_wire::TwoWireDriver::new(head, *habits)),
+        Ways::Modbus(habits) => {
+            // Another number for each run, so that an answer to the last one is never taken.
+            let mut number = [0; 2];
+            let first_transaction = getrandom::fill(&mut number).map_or(0, |()| u16::from_le_bytes(number));
+            Box::new(modbus::ModbusDriver::new(head, modbus::Habits { first_transaction, ..habits.clone() }))
+        }
+        Ways::Pulses(habits) => Box::new(modbus::PulseDriver::new(head, habits.clone())),
     }
 }
 
@@ -85,6 +110,10 @@ fn prices(config: &Config) -> BTreeMap<String, UnitPrice> {
 }
 
 fn line_settings(line: &config::Line) -> LineSettings {
+    let usual = match (line.protocol, &line.port) {
+        (Protocol::Modbus, config::Port::Tcp { .. }) => modbus::tcp_settings(line.framing),
+        _ => line.protocol.line_settings(),
+    };
     LineSettings {
         baud: line.baud,
         // A start bit, eight data bits, a stop bit, and the parity bit if there is one.
@@ -94,7 +123,7 @@ fn line_settings(line: &config::Line) -> LineSettings {
         echo: if line.strip_echo { Echo::Strip } else { Echo::None },
         answer_window: line.answer_window,
         comm_lost: line.comm_lost,
-        ..line.protocol.line_settings()
+        ..usual
     }
 }
 

@@ -136,7 +136,9 @@ impl FuellingPoint {
                 current.release.totaliser_start = self.known.get(&named).map(|known| known.volume);
             }
             let reading = borne_out(&current.release, *reading, total);
-            let outcome = settlement::settle(&self.known_of(&current, Some(reading), total, true, turn));
+            // After a silence somebody else's fuelling may run where ours did: then the totaliser must bear the figures out.
+            let certain = !current.gap || total.is_none();
+            let outcome = settlement::settle(&self.known_of(&current, Some(reading), total, certain, turn));
             let outcome = against_what_was_seen(&current, outcome);
             self.conclude(current, outcome, total, turn);
         } else if let (Some(nozzle), Some(total)) = (reading.nozzle.or(self.only_nozzle()), total) {

@@ -173,6 +173,8 @@ pub struct Pump {
     power_cycled: bool,
     /// The next release is refused by the dispenser although it is called for.
     pub refuses: bool,
+    /// Running figures have a volume; else an amount only.
+    pub tells_volume: bool,
     pub authorised: Vec<Authorise>,
     events: VecDeque<PumpEvent>,
 }
@@ -204,6 +206,7 @@ impl Pump {
             tokens: 0,
             power_cycled: false,
             refuses: false,
+            tells_volume: true,
             authorised: Vec::new(),
             events: VecDeque::new(),
         };
@@ -326,7 +329,10 @@ impl Pump {
         *self.totals.get_mut(&running.nozzle).unwrap() += ml;
         let volume = running.volume;
         self.report();
-        self.say(PumpEvent::Running { volume: Volume::new(volume), amount: amount_of(volume) });
+        let (volume, amount) = (Volume::new(volume), amount_of(volume));
+        let tells =
+            if self.tells_volume { PumpEvent::Running { volume, amount } } else { PumpEvent::RunningAmount { amount } };
+        self.say(tells);
     }
 
     /// Fuel is taken with the pump in manual mode while nobody listens.

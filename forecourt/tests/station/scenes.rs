@@ -235,6 +235,25 @@ fn a_released_nozzle_without_flow_is_stopped_after_its_time() {
 }
 
 #[test]
+fn an_amount_that_grows_keeps_a_fuelling_alive_where_no_volume_is_told() {
+    let mut world = World::new();
+    world.pumps[0].tells_volume = false;
+    world.pay("o1", 1, YUAN_200);
+    world.pumps[0].lift(NozzleId(1));
+    world.commit_all();
+    for _ in 0..5 {
+        world.pumps[0].flow(1_000);
+        world.commit_all();
+        world.pass(40);
+    }
+    world.pumps[0].flow(1_000);
+    world.pumps[0].hang_up();
+    world.commit_all();
+    let volumes: Vec<Volume> = world.books.sales().map(|sale| sale.volume).collect();
+    assert_eq!(volumes, [Volume::new(6_000)]);
+}
+
+#[test]
 fn stop_ends_the_sale_with_what_flowed() {
     let mut world = World::new();
     world.pay("o1", 1, YUAN_200);

@@ -338,7 +338,7 @@ impl Controller {
         let mut heard = false;
         while let Some(from) = self.lines[index].poll_event() {
             heard = true;
-            if !matches!(from.event, PumpEvent::Running { .. }) {
+            if !matches!(from.event, PumpEvent::Running { .. } | PumpEvent::RunningAmount { .. }) {
                 step.log.note(step.at, format_args!("fp {} {:?}", from.fp, from.event));
             }
             if let PumpEvent::Released { release } = from.event

@@ -120,6 +120,11 @@ pub fn cut(before: Image, after: Image, at: CutAt, chance: &mut Prng) -> Image {
     match at {
         CutAt::Before => before,
         CutAt::After => after,
+        // Several transactions of one turn, and between them the log was copied, synced and begun anew: of what lay on the disk in between
+        // there is no image, and a mix of the two would lose what was synced long before.
+        CutAt::Within if begun_anew(&before.log, &after.log) && before.database != after.database => {
+            if chance.chance(PerMillion(500_000)) { before } else { after }
+        }
         CutAt::Within => {
             let log = torn_log(&before.log, &after.log, chance);
             Image { database: before.database, log }
@@ -128,8 +133,12 @@ pub fn cut(before: Image, after: Image, at: CutAt, chance: &mut Prng) -> Image {
     }
 }
 
+fn begun_anew(old: &[u8], new: &[u8]) -> bool {
+    old.len() >= LOG_HEADER && old.get(..LOG_HEADER) != new.get(..LOG_HEADER)
+}
+
 fn torn_log(old: &[u8], new: &[u8], chance: &mut Prng) -> Vec<u8> {
-    let begun_anew = old.len() >= LOG_HEADER && old.get(..LOG_HEADER) != new.get(..LOG_HEADER);
+    let begun_anew = begun_anew(old, new);
     if begun_anew && chance.chance(PerMillion(200_000)) {
         // The header had not reached the disk, so no frame was written either.
         return old.to_vec();

@@ -938,6 +938,8 @@ impl Weather {
             | Wrong::PriceDuringFilling
             | Wrong::PresetReplaced
             | Wrong::ResetBeforeSaleAcknowledged
+            | Wrong::AuthoriseBlind
+            | Wrong::SaleNotRead
             | Wrong::TooFewPrices => true,
             // A race with a hand at the nozzle, or damage on the line that its check value did not show.
             Wrong::AuthoriseOutOfState | Wrong::Malformed | Wrong::NumberRepeated => false,

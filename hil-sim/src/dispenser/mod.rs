@@ -4,8 +4,10 @@ pub mod calculator;
 pub mod dart;
 pub mod flow;
 pub mod gaskitlink;
+pub mod modbus;
 pub mod physics;
 pub mod record;
+pub mod two_wire;
 
 use calculator::{AmountDigits, VolumeDigits};
 use forecourt::time::Instant;

@@ -76,6 +76,10 @@ pub enum Wrong {
     Malformed,
     /// A new block under the number of the last one: acknowledged, not done.
     NumberRepeated,
+    /// AUTHORISE again with no look at the state since the last one.
+    AuthoriseBlind,
+    /// AUTHORISE before the record of the last sale was read: it is overwritten.
+    SaleNotRead,
 }
 
 /// One of them, when and by which frame.

@@ -97,9 +97,10 @@ impl Account {
             if *first == end {
                 return Vec::new();
             }
-            // A release after "too_old" is the station having read section 4 instead of 2: the contract names it in both.
-            let late_release = matches!(first, End::NotTaken { result } if result == "too_old")
-                && matches!(&end, End::Released { reason, .. } if reason == "refused:too_old");
+            // A release after a refusal for the time alone only says once more that nothing was fuelled: the contract names "too_old" in
+            // sections 2 and 4, and a station that could not write its refusal down judges a repeat anew.
+            let late_release = matches!(first, End::NotTaken { result } if result == "too_old" || result == "from_the_future")
+                && matches!(&end, End::Released { reason, .. } if reason.starts_with("refused:"));
             if !late_release {
                 return vec![format!("a second end: {} after {}", end.word(), first.word())];
             }

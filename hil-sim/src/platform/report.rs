@@ -151,8 +151,13 @@ impl Desk {
                     ));
                 }
             }
-            if let Some(end) = sale.totaliser_end_ml {
-                last.insert(sale.nozzle, (*sequence, end));
+            match (sale.totaliser_end_ml, last.get_mut(&sale.nozzle)) {
+                (Some(end), _) => {
+                    last.insert(sale.nozzle, (*sequence, end));
+                }
+                // It could not be read: by now it must have moved by that sale.
+                (None, Some((_, ended))) => *ended = Volume::new(ended.get() + sale.volume_ml.get()),
+                (None, None) => {}
             }
             let line = lines.entry(sale.nozzle).or_default();
             line.count += 1;

@@ -2,8 +2,11 @@
 
 use crate::dispenser::dart::{DartConfig, DartDispenser};
 use crate::dispenser::gaskitlink::{GasKitLinkConfig, GasKitLinkDispenser};
+use crate::dispenser::modbus::frame::Framing;
+use crate::dispenser::modbus::{ModbusConfig, ModbusDispenser};
 use crate::dispenser::physics::PumpConfig;
-use crate::dispenser::{Address, Dispenser, dart, gaskitlink};
+use crate::dispenser::two_wire::{TwoWireConfig, TwoWireDispenser};
+use crate::dispenser::{Address, Dispenser, dart, gaskitlink, modbus, two_wire};
 use crate::serve::Parity;
 use crate::wire::Pace;
 use core::time::Duration;
@@ -15,6 +18,8 @@ pub const fn turnaround(protocol: Protocol) -> Duration {
     match protocol {
         Protocol::Dart => DartConfig::TURNAROUND,
         Protocol::GasKitLink => GasKitLinkConfig::TURNAROUND,
+        Protocol::TwoWire => TwoWireConfig::TURNAROUND,
+        Protocol::Modbus => ModbusConfig::TURNAROUND,
     }
 }
 
@@ -30,7 +35,8 @@ pub fn pace(protocol: Protocol, baud: Option<u32>) -> Pace {
 pub const fn parity(protocol: Protocol) -> Parity {
     match protocol {
         Protocol::Dart => Parity::Odd,
-        Protocol::GasKitLink => Parity::None,
+        Protocol::GasKitLink | Protocol::Modbus => Parity::None,
+        Protocol::TwoWire => Parity::Even,
     }
 }
 
@@ -52,6 +58,14 @@ pub fn dispenser(protocol: Protocol, address: Address, turnaround: Duration, pum
             let quirks = gaskitlink::quirks::Quirks::default();
             Box::new(GasKitLinkDispenser::new(GasKitLinkConfig { address, turnaround, quirks, pump }))
         }
+        Protocol::TwoWire => {
+            let quirks = two_wire::quirks::Quirks::default();
+            Box::new(TwoWireDispenser::new(TwoWireConfig { address, turnaround, quirks, pump }))
+        }
+        Protocol::Modbus => {
+            let (framing, quirks) = (Framing::Rtu, modbus::quirks::Quirks::default());
+            Box::new(ModbusDispenser::new(ModbusConfig { address, turnaround, framing, quirks, pump }))
+        }
     }
 }
 
@@ -59,7 +73,8 @@ pub fn dispenser(protocol: Protocol, address: Address, turnaround: Duration, pum
 #[must_use]
 pub const fn keys(protocol: Protocol) -> &'static str {
     match protocol {
-        Protocol::Dart | Protocol::GasKitLink => "",
+        Protocol::Dart | Protocol::GasKitLink | Protocol::TwoWire => "",
+        Protocol::Modbus => "profile = \"generic-dispenser\"\n",
     }
 }
 

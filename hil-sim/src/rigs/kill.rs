@@ -25,6 +25,19 @@ pub struct Args {
     /// Kills.
     #[arg(long, default_value_t = 100)]
     pub points: u64,
+    /// Stations beside one another: mostly they wait.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=16))]
+    pub beds: u64,
+}
+
+/// What the kills at one station came to.
+struct Tally {
+    points: u64,
+    by_kind: [u64; KINDS.len()],
+    deepest: [u64; KINDS.len()],
+    orders: u64,
+    sales: u64,
+    differences: Vec<String>,
 }
 
 /// Runs it.
@@ -35,13 +48,60 @@ pub async fn run(args: &Args, program: Option<&Path>, directory: &Path) -> anyho
     if trace::find("strace").is_none() {
         return Ok(Verdict::Skipped("strace is not installed: apt-get install strace".into()));
     }
+    let begun = Instant::now();
+    let beds = args.beds.min(args.points).max(1);
+    let stations = tokio::task::LocalSet::new();
+    let played = (0..beds).map(|number| {
+        // Each begins where the one before ends, so that no call is met twice at the same depth while others are not met at all.
+        let share = args.points / beds + u64::from(number < args.points % beds);
+        let (directory, program) = (directory.join(format!("bed-{number}")), program.map(Path::to_owned));
+        let (first, total) = (1 + number * share / u64::try_from(KINDS.len()).unwrap_or(1), args.points);
+        stations.spawn_local(async move { one(share, first, total, program.as_deref(), &directory).await })
+    });
+    let played: Vec<_> = played.collect();
+    let tallies = stations
+        .run_until(async {
+            let mut tallies = Vec::new();
+            for station in played {
+                tallies.push(station.await??);
+            }
+            anyhow::Ok(tallies)
+        })
+        .await?;
+    let took = begun.elapsed();
+    let differences: Vec<String> = tallies.iter().flat_map(|tally| tally.differences.clone()).collect();
+    if !differences.is_empty() {
+        return Ok(Verdict::Broke(differences));
+    }
+    let sum = |of: fn(&Tally) -> u64| tallies.iter().map(of).sum::<u64>();
+    let kinds: Vec<String> = (0..KINDS.len())
+        .map(|kind| {
+            let count: u64 = tallies.iter().map(|tally| tally.by_kind[kind]).sum();
+            let deepest = tallies.iter().map(|tally| tally.deepest[kind]).max().unwrap_or(0);
+            format!("{}: {count}, the deepest at call {deepest}", KINDS[kind])
+        })
+        .collect();
+    let points = sum(|tally| tally.points);
+    Ok(Verdict::Held(format!(
+        "{points} kills, {} orders, {} sales, 0 lost, 0 doubled, each with one end; {} s, {} ms each ({})",
+        sum(|tally| tally.orders),
+        sum(|tally| tally.sales),
+        took.as_secs(),
+        took.as_millis() / u128::from(points.max(1)),
+        kinds.join("; ")
+    )))
+}
+
+/// The kills at one station, from call `first` on.
+async fn one(share: u64, first: u64, total: u64, program: Option<&Path>, directory: &Path) -> anyhow::Result<Tally> {
+    std::fs::create_dir_all(directory)?;
     let mut bed = Bed::new(directory, program, Broker::embedded()?, &Setup::default()).await?;
     let begun = Instant::now();
     let (mut points, mut by_kind, mut deepest) = (0, [0_u64; KINDS.len()], [0_u64; KINDS.len()]);
-    let mut next = [1_u64; KINDS.len()];
+    let mut next = [first; KINDS.len()];
     let mut open = bed.pay()?;
     let mut turn = 0;
-    while points < args.points {
+    while points < share {
         let kind = turn % KINDS.len();
         turn += 1;
         let injection = Injection {
@@ -71,31 +131,18 @@ pub async fn run(args: &Args, program: Option<&Path>, directory: &Path) -> anyho
         }
         life.kill().await;
         if points % 50 == 0 && killed {
-            let ms = begun.elapsed().as_millis() / u128::from(points);
-            eprintln!("{points} kills, {} orders, {ms} ms each", bed.orders());
+            let (orders, ms) = (bed.orders(), begun.elapsed().as_millis() / u128::from(points));
+            eprintln!(
+                "{}: {points} kills of {share} ({total} in all), {orders} orders, {ms} ms each",
+                directory.display()
+            );
         }
     }
-    let took = begun.elapsed();
     let mut life = bed.live(None)?;
     bed.drive(&mut open, &mut life).await?;
     let data = bed.plan.data_directory();
     bed.settle(&data).await?;
     let differences = bed.differences(&data)?;
     life.terminate().await?;
-    if !differences.is_empty() {
-        return Ok(Verdict::Broke(differences));
-    }
-    let kinds: Vec<String> = KINDS
-        .iter()
-        .zip(by_kind.iter().zip(deepest))
-        .map(|(kind, (count, deepest))| format!("{kind}: {count}, the deepest at call {deepest}"))
-        .collect();
-    let each = took.as_millis() / u128::from(points.max(1));
-    Ok(Verdict::Held(format!(
-        "{points} kills, {} orders, {} sales, 0 lost, 0 doubled, each with one end; {} s, {each} ms each ({})",
-        bed.orders(),
-        bed.sales(),
-        took.as_secs(),
-        kinds.join("; ")
-    )))
+    Ok(Tally { points, by_kind, deepest, orders: bed.orders(), sales: bed.sales().try_into()?, differences })
 }

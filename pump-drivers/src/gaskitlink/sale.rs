@@ -9,7 +9,7 @@ use super::phase::{
 use super::settings::AuthoriseIn;
 use core::time::Duration;
 use forecourt::ids::NozzleId;
-use forecourt::pump::{Authorise, PumpEvent, Reading, Refusal};
+use forecourt::pump::{Authorise, PumpEvent, Reading, Refusal, State};
 use forecourt::time::Instant;
 use forecourt::units::{Money, UnitPrice, Volume};
 use std::collections::BTreeMap;
@@ -463,6 +463,8 @@ impl GasKitLinkDriver {
         }
         self.last_sale = Some(sale);
         self.told.ended(read, total);
+        // The nozzle is in, and whoever lifts one while the post is closed lifts it anew.
+        self.told.state(State::Idle, None);
         // only a price that we sent ourselves can be compared: an older sale has an older one
         if let (Some(_), Some(nozzle), Some(price)) = (ours, nozzle, read.price.filter(|_| read.volume.is_positive())) {
             self.told.price(nozzle, price, true);

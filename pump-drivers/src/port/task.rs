@@ -320,7 +320,9 @@ fn drain<C: Core>(task: &mut LineTask<C>, reports: &mut VecDeque<LineReport>) {
         task.trace.take(frame);
     }
     while let Some(from) = task.line.poll_event() {
-        if reports.len() >= REPORTS_KEPT && matches!(from.event, PumpEvent::Running { .. }) {
+        if reports.len() >= REPORTS_KEPT
+            && matches!(from.event, PumpEvent::Running { .. } | PumpEvent::RunningAmount { .. })
+        {
             continue;
         }
         reports.push_back(LineReport::Pump(from));

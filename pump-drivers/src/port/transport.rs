@@ -145,6 +145,12 @@ fn is_pty(path: &Path) -> bool {
     std::fs::canonicalize(path).is_ok_and(|path| path.starts_with("/dev/pts"))
 }
 
+/// Whether a divider came near enough to a rate: within 1 %, half of what a byte of 11 bits bears. Ports report what they really make, and
+/// few make a rate such as 5787 bit/s exactly.
+const fn is_near(asked: u32, found: u32) -> bool {
+    asked.abs_diff(found) as u64 * 100 <= asked as u64
+}
+
 fn open_serial(settings: &SerialSettings) -> Result<SerialStream, PortFault> {
     let path = settings.path.display().to_string();
     let parity = match settings.parity {
@@ -163,7 +169,10 @@ fn open_serial(settings: &SerialSettings) -> Result<SerialStream, PortFault> {
     let differs = |what, asked: String, found: String| {
         if asked == found { Ok(()) } else { Err(PortFault::Setting { path: path.clone(), what, asked, found }) }
     };
-    differs("baud", settings.baud.to_string(), port.baud_rate().map_err(open)?.to_string())?;
+    let baud = port.baud_rate().map_err(open)?;
+    if !is_near(settings.baud, baud) {
+        differs("baud", settings.baud.to_string(), baud.to_string())?;
+    }
     if !is_pty(&settings.path) {
         differs("parity", format!("{parity:?}"), format!("{:?}", port.parity().map_err(open)?))?;
         differs("8 data bits", format!("{:?}", DataBits::Eight), format!("{:?}", port.data_bits().map_err(open)?))?;
@@ -184,5 +193,41 @@ fn set_rs485(port: &SerialStream, path: &str) -> Result<(), PortFault> {
             Ok(())
         }
         Err(source) => Err(PortFault::Rs485 { path: path.to_owned(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_takes_and_reads_back_the_rate_of_two_wire_which_no_table_holds() {
+        for baud in [5_787, 5_760, 5_700, 9_600] {
+            let (pump_side, line_side) = SerialStream::pair().expect("a pty");
+            let path = PathBuf::from(line_side.name().expect("a name"));
+            // an exclusive port opens once only
+            drop(line_side);
+            let port = open_serial(&SerialSettings { path, baud, parity: Parity::Even, rs485: false }).expect("opened");
+            assert_eq!(port.baud_rate().expect("read back"), baud);
+            drop(pump_side);
+        }
+    }
+
+    #[test]
+    fn a_divider_may_miss_a_rate_by_one_in_a_hundred() {
+        assert!(is_near(5_787, 5_760) && is_near(5_787, 5_787) && is_near(9_600, 9_615));
+        assert!(!is_near(5_787, 9_600) && !is_near(5_787, 5_700) && !is_near(5_787, 0));
+    }
+
+    #[test]
+    fn a_rate_that_a_port_does_not_take_is_told_with_what_to_do() {
+        let fault = PortFault::Setting {
+            path: "/dev/ttyUSB0".into(),
+            what: "baud",
+            asked: 5_787.to_string(),
+            found: 9_600.to_string(),
+        };
+        let text = fault.to_string();
+        assert!(text.contains("asked for 5787, reads back 9600") && text.contains("another adapter"), "{text}");
     }
 }

@@ -1,0 +1,177 @@
+//! The end of a sale: record and totals, and whether they tell of this sale at all. Without flow the record can be that of the one
+//! before (two-wire sheet, section 9).
+
+use super::block::{GradeIndex, GradeTotals, Transaction};
+use super::driver::{TwoWireDriver, alarm};
+use super::sale::{MOST_READINGS, Phase, Running, Task, Twice};
+use super::word::Status;
+use core::time::Duration;
+use forecourt::pump::Reading;
+use forecourt::time::Instant;
+use forecourt::units::{Money, Volume};
+
+/// From totals that do not fit the record to the next reading of both.
+const READ_AGAIN: Duration = Duration::from_millis(300);
+
+/// A sale that is over.
+pub struct Ending {
+    pub running: Running,
+    pub records: Twice<Transaction>,
+    pub totals: Twice<Vec<GradeTotals>>,
+    /// Record and totals were read and did not fit, so often.
+    rounds: u8,
+}
+
+/// What record and totals say together.
+enum Verdict {
+    /// This sale's figures.
+    Sale(Reading, Option<Volume>),
+    /// Nothing flowed.
+    Nothing(Option<Volume>),
+    /// They do not fit yet.
+    Again,
+    /// It cannot be told here whose record it is: only a comparison with the books can.
+    Unsure,
+}
+
+impl Ending {
+    /// What to ask for.
+    pub fn wanted(&self, state: Status) -> Option<Task> {
+        if self.records.agreed(repeats(state)).is_none() && !self.records.is_given_up() {
+            Some(Task::Transaction)
+        } else if self.totals.agreed(0).is_none() && !self.totals.is_given_up() {
+            Some(Task::Totals)
+        } else {
+            None
+        }
+    }
+}
+
+/// With the handle still out after a preset the record may yet change.
+fn repeats(state: Status) -> u8 {
+    if state == Status::PresetEnd { 2 } else { 1 }
+}
+
+impl TwoWireDriver {
+    pub(super) fn begin_ending(&mut self, now: Instant) {
+        let Phase::Running(running) = &self.phase else { return };
+        let running = running.clone();
+        self.drop_task();
+        self.rest_until = now;
+        self.resumes_left = 0;
+        self.phase =
+            Phase::Ending(Box::new(Ending { running, records: Twice::default(), totals: Twice::default(), rounds: 0 }));
+    }
+
+    pub(super) fn go_on_ending(&mut self, state: Status, now: Instant) {
+        let Phase::Ending(ending) = &self.phase else { return };
+        if ending.wanted(state).is_some() {
+            return;
+        }
+        let record = ending.records.agreed(repeats(state)).copied();
+        let totals = ending.totals.agreed(0).cloned();
+        let last = ending.rounds + 1 >= MOST_READINGS;
+        match self.verdict(record.as_ref(), totals.as_deref(), last) {
+            Verdict::Again => {
+                if let Phase::Ending(ending) = &mut self.phase {
+                    ending.rounds += 1;
+                    ending.records = Twice::default();
+                    ending.totals = Twice::default();
+                }
+                self.rest_until = now + READ_AGAIN;
+            }
+            Verdict::Unsure => self.begin_read_in(),
+            Verdict::Sale(reading, totaliser) => {
+                self.check_decimals(&reading);
+                self.finish(reading, totaliser, record, totals);
+            }
+            Verdict::Nothing(totaliser) => {
+                let reading = self.nothing(record.as_ref());
+                self.finish(reading, totaliser, record, totals);
+            }
+        }
+    }
+
+    fn finish(
+        &mut self,
+        reading: Reading,
+        totaliser: Option<Volume>,
+        record: Option<Transaction>,
+        totals: Option<Vec<GradeTotals>>,
+    ) {
+        self.told.ended(reading, totaliser);
+        (self.record, self.totals) = (record, totals);
+        self.phase = Phase::Ready;
+        self.drop_task();
+    }
+
+    /// The end of a release under which nothing flowed.
+    fn nothing(&self, record: Option<&Transaction>) -> Reading {
+        let released = match &self.phase {
+            Phase::Ending(ending) => ending.running.nozzle,
+            _ => None,
+        };
+        let named = record.and_then(|record| self.nozzle_of(record.grade));
+        Reading { nozzle: released.or(named), volume: Volume::ZERO, amount: Money::ZERO, price: None }
+    }
+
+    fn verdict(&mut self, record: Option<&Transaction>, totals: Option<&[GradeTotals]>, last: bool) -> Verdict {
+        let Phase::Ending(ending) = &self.phase else { return Verdict::Unsure };
+        let running = &ending.running;
+        let (Some(record), Some(before)) = (record, &running.before) else { return Verdict::Unsure };
+        let Some(reading) = self.reading(record) else { return Verdict::Unsure };
+        let is_new = running.has_flowed() || running.record_before.is_some_and(|before| before != *record);
+        let Some(totals) = totals else {
+            // without totals only what was seen, or a new record, tells that it is this sale's
+            return if is_new { Verdict::Sale(reading, None) } else { Verdict::Unsure };
+        };
+        let released = running.nozzle.and_then(|nozzle| self.grade_of(nozzle)).unwrap_or(record.grade);
+        let (of_record, of_released) = (self.moved(before, totals, record.grade), self.moved(before, totals, released));
+        let Some(((moved, total), (moved_released, total_released))) = of_record.zip(of_released) else {
+            self.told.raise(alarm::GRADE, "the record names a grade that the totals do not have".into(), false);
+            return if last { Verdict::Unsure } else { Verdict::Again };
+        };
+        let still = moved == Volume::ZERO && moved_released == Volume::ZERO;
+        if still && !reading.volume.is_positive() || still && !is_new && running.record_before.is_some() {
+            return Verdict::Nothing(total_released);
+        }
+        let unit = self.settings.decimals.total(1).unwrap_or(Volume::ZERO);
+        let differs = moved.checked_sub(reading.volume).map_or(i64::MAX, |d| d.get().abs());
+        if differs <= unit.get() && (is_new || moved.is_positive()) {
+            return Verdict::Sale(reading, total);
+        }
+        if still && !is_new {
+            return Verdict::Unsure;
+        }
+        // a head may count up its totals a little later, and one reading may be bad in spite of its check
+        if !last {
+            return Verdict::Again;
+        }
+        let text = "the totals moved by another volume than the sale: check the decimals set for this head".to_owned();
+        self.told.raise(alarm::DECIMALS, text, false);
+        Verdict::Sale(reading, total)
+    }
+
+    /// What the meter of a grade counted, over its roll-over too, and where it stands.
+    fn moved(
+        &self,
+        before: &[GradeTotals],
+        after: &[GradeTotals],
+        grade: GradeIndex,
+    ) -> Option<(Volume, Option<Volume>)> {
+        let of_grade = |all: &[GradeTotals]| all.iter().find(|t| t.grade == grade).copied();
+        let (old, new) = of_grade(before).zip(of_grade(after))?;
+        let (from, to, count) = (old.volume.value(), new.volume.value(), new.volume.text().len());
+        let rolled = if to < from { 10_u64.checked_pow(u32::try_from(count).ok()?)? } else { 0 };
+        let moved = self.settings.decimals.total(i64::try_from((to + rolled).checked_sub(from)?).ok()?)?;
+        Some((moved, self.totaliser(&new).map(|(_, total)| total)))
+    }
+
+    fn check_decimals(&mut self, reading: &Reading) {
+        let (step, currency) = (self.settings.decimals.volume_step(), self.settings.currency);
+        if reading.price.is_some_and(|price| !price.agrees(reading.volume, reading.amount, step, currency)) {
+            let text = "volume × price and money of a sale differ: check the decimals set for this head".to_owned();
+            self.told.raise(alarm::DECIMALS, text, false);
+        }
+    }
+}
