@@ -2,6 +2,7 @@
 
 use crate::command::Outcome;
 use crate::fuelling_point::FuellingPoint;
+use crate::hold::Hold;
 use crate::ids::FuellingPointId;
 use crate::layout::Layout;
 use crate::order::{Limit, OrderRequest};
@@ -107,6 +108,9 @@ pub fn sentence(outcome: &Outcome, layout: &Layout) -> String {
         Outcome::NozzleUnavailable { holds } if holds.is_empty() => {
             "the pump is switched off or has no prices yet".into()
         }
+        Outcome::NozzleUnavailable { holds } if holds.contains(&Hold::ListenOnly) => {
+            "another controller drives this pump; order there".into()
+        }
         Outcome::NozzleUnavailable { holds } => {
             let words: Vec<String> = holds.iter().map(|hold| hold.word().into()).collect();
             format!("the nozzle is held: {}", words.join(", "))
@@ -125,7 +129,7 @@ pub fn sentence(outcome: &Outcome, layout: &Layout) -> String {
         Outcome::UnknownOrder => "no such order was received here".into(),
         Outcome::Moved => "the order stands at the new nozzle".into(),
         Outcome::Stopped => "stop was sent".into(),
-        Outcome::NothingToStop => "nothing flows there".into(),
+        Outcome::NothingToStop => "nothing flows there that this controller could stop".into(),
         Outcome::Held => "held; orders that waited there are released".into(),
         Outcome::Unheld => "no longer held".into(),
         Outcome::OnSiteOnly => "a hold stands that only a person at the station may lift".into(),

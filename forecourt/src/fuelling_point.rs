@@ -156,8 +156,12 @@ impl FuellingPoint {
             lift_due: None,
             current: None,
             known: BTreeMap::new(),
-            // Held until it is read.
-            holds: layout.nozzles.iter().map(|nozzle| (*nozzle, BTreeSet::from([Hold::CommLost]))).collect(),
+            // Held until it is read; one that takes no release from us is held for good.
+            holds: {
+                let listen_only = (!layout.capabilities.takes_releases()).then_some(Hold::ListenOnly);
+                let holds: BTreeSet<Hold> = listen_only.into_iter().chain([Hold::CommLost]).collect();
+                layout.nozzles.iter().map(|nozzle| (*nozzle, holds.clone())).collect()
+            },
             last_sale: BTreeMap::new(),
             timers: Timers::default(),
             moved_out: None,
@@ -192,6 +196,11 @@ impl FuellingPoint {
 
     /// An order that was never released: it stands in the queue again, to be armed once the dispenser is read.
     pub(crate) fn recall_order(&mut self, order: Order, turn: &mut Turn<'_>) {
+        if !self.able.takes_releases() {
+            // Taken before another controller drove this dispenser.
+            turn.release_order(order, ReleaseReason::StationHeld);
+            return;
+        }
         self.enqueue(Order { phase: OrderPhase::Queued, ..order }, turn);
     }
 
@@ -519,8 +528,11 @@ impl FuellingPoint {
         }
     }
 
-    /// Stops a fuelling. False if there is nothing to stop.
+    /// Stops a fuelling. False if there is nothing to stop, or nothing that we could stop.
     pub(crate) fn stop(&mut self, finish: Finish, turn: &mut Turn<'_>) -> bool {
+        if !self.able.takes_releases() {
+            return false;
+        }
         if let Some(current) = &mut self.current {
             current.finish.get_or_insert(finish);
             if current.stage == Stage::Recording {
@@ -659,7 +671,9 @@ impl FuellingPoint {
     /// A fuelling that we did not release. One that has not begun is taken back; fuel that flows is followed to its end and booked.
     fn adopt(&mut self, state: State, lifted: Option<NozzleId>, turn: &mut Turn<'_>) {
         if matches!(state, State::Authorised | State::Started) {
-            turn.pump(self.id, PumpCommand::Withdraw);
+            if self.able.takes_releases() {
+                turn.pump(self.id, PumpCommand::Withdraw);
+            }
             return;
         }
         let Some(nozzle) = lifted.or_else(|| self.nozzles.first().copied()) else { return };

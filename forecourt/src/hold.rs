@@ -26,6 +26,8 @@ pub enum Hold {
     StoreFull,
     /// The dispenser reports a fault.
     Fault,
+    /// Another controller drives the dispenser: it is only listened to.
+    ListenOnly,
 }
 
 impl Hold {
@@ -43,18 +45,25 @@ impl Hold {
             Self::Review => "review",
             Self::StoreFull => "store_full",
             Self::Fault => "fault",
+            Self::ListenOnly => "listen_only",
         }
     }
 
     /// Whether only a person at the station may lift it (contract section 4: emergency, gas, price or safety).
     #[must_use]
     pub const fn is_on_site_only(self) -> bool {
-        matches!(self, Self::Emergency | Self::GasAlarm | Self::PriceMismatch | Self::Unloading | Self::Fault)
+        matches!(
+            self,
+            Self::Emergency | Self::GasAlarm | Self::PriceMismatch | Self::Unloading | Self::Fault | Self::ListenOnly
+        )
     }
 
-    /// Whether it comes back by itself after a restart, from what is read then, and so is not stored.
+    /// Whether it comes back by itself after a restart, from what is read then or is configured, and so is not stored.
     #[must_use]
     pub const fn is_observed(self) -> bool {
-        matches!(self, Self::CommLost | Self::StoreFull | Self::PriceMismatch | Self::Review | Self::Fault)
+        matches!(
+            self,
+            Self::CommLost | Self::StoreFull | Self::PriceMismatch | Self::Review | Self::Fault | Self::ListenOnly
+        )
     }
 }

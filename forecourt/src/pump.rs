@@ -116,6 +116,15 @@ pub struct Capabilities {
     pub volume_step: Volume,
 }
 
+impl Capabilities {
+    /// Whether it can be released by us at all: there is no release without a limit that stands in the dispenser. One that takes no
+    /// limit is only listened to, as where another controller drives it.
+    #[must_use]
+    pub const fn takes_releases(&self) -> bool {
+        self.preset_amount || self.preset_volume
+    }
+}
+
 /// The limit that goes into the dispenser. There is no release without one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -10,6 +10,7 @@ pub mod gaskitlink;
 pub mod head;
 pub mod hex;
 pub mod line;
+pub mod listen;
 pub mod modbus;
 pub mod port;
 pub mod probe;

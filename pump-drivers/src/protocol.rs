@@ -2,7 +2,7 @@
 
 use crate::head::Rules;
 use crate::hex::{Direction, bytes_of};
-use crate::line::LineSettings;
+use crate::line::{LineSettings, Watch};
 use crate::probe::Plan;
 use crate::{dart, gaskitlink, modbus, two_wire};
 use serde_json::{Value, json};
@@ -66,6 +66,24 @@ impl Protocol {
             Self::GasKitLink => gaskitlink::plan(),
             Self::TwoWire => two_wire::plan(),
             Self::Modbus => modbus::probe_plan(None, modbus::wire::Framing::Rtu),
+        }
+    }
+
+    /// Whether a line can be followed that another controller drives.
+    #[must_use]
+    pub const fn can_be_heard(self) -> bool {
+        match self {
+            Self::Dart => true,
+            Self::TwoWire | Self::GasKitLink | Self::Modbus => false,
+        }
+    }
+
+    /// What finds the words of another master on a line that we drive, where the protocol lets them be told from a device's.
+    #[must_use]
+    pub fn watch(self) -> Option<Box<dyn Watch>> {
+        match self {
+            Self::Dart => Some(Box::new(dart::PollWatch::default())),
+            Self::TwoWire | Self::GasKitLink | Self::Modbus => None,
         }
     }
 

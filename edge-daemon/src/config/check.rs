@@ -1,6 +1,6 @@
 //! Checks across the parts of a configuration: what must be there once, what must fit together.
 
-use crate::config::walk::{Found, Place, Report};
+use crate::config::walk::{Field, Found, Place, Report};
 use crate::config::{Decimals, GradeEntry, Port};
 use forecourt::ids::{FuellingPointId, Grade, NozzleId};
 use forecourt::units::{Currency, UnitPrice};
@@ -163,6 +163,17 @@ impl<'r, 'i> Local<'r, 'i> {
             return;
         }
         self.seen.insert(found.value, found.at.clone());
+    }
+}
+
+/// A key that concerns only what we send: on a line that only listens it would promise something that never happens.
+pub(super) fn for_control<T>(report: &Report<'_>, only_listens: bool, field: Field<T>) -> Field<T> {
+    match field {
+        Field::Found(found) if only_listens => {
+            report.error(&found.at, "has no use with mode \"listen-only\": nothing is sent there", "to be left out");
+            Field::Wrong
+        }
+        field => field,
     }
 }
 

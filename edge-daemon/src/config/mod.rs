@@ -179,6 +179,8 @@ pub struct Line {
     pub name: String,
     /// What is spoken on it.
     pub protocol: Protocol,
+    /// Who drives it.
+    pub mode: Mode,
     /// Where it is.
     pub port: Port,
     /// Bits per second.
@@ -191,6 +193,8 @@ pub struct Line {
     pub rs485: bool,
     /// Quiet time before each of our frames.
     pub pause_before_send: Duration,
+    /// Quiet that is listened to for another controller before anything is sent.
+    pub listen_before: Duration,
     /// How long a dispenser may take to begin its answer.
     pub answer_window: Duration,
     /// Silent for this long: lost.
@@ -199,6 +203,15 @@ pub struct Line {
     pub framing: Framing,
     /// Who hangs on it.
     pub dispensers: Vec<Dispenser>,
+}
+
+/// Who drives a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// We do.
+    Control,
+    /// Another controller does; we hear both sides and never send.
+    ListenOnly,
 }
 
 /// Where a line is plugged in.

@@ -6,7 +6,7 @@ use crate::config::walk::{Field, Found, Place, Report, Section};
 use crate::config::ways;
 use crate::config::{
     Ack, Broker, Cloud, Config, Decimals, DiskLimits, Dispenser, Files, GradeEntry, Limits, Line, Log, LogFormat,
-    LogLevel, NozzleEntry, Observe, Parity, Port, Protocol, SiteTimers, Station, Tls, TraceRing,
+    LogLevel, Mode, NozzleEntry, Observe, Parity, Port, Protocol, SiteTimers, Station, Tls, TraceRing,
 };
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, PriceSetId, StationId};
@@ -17,6 +17,8 @@ use toml::de::DeTable;
 
 /// Where `observe.sock` is unless said otherwise.
 const DEFAULT_SOCKET: &str = "/run/forecourt-edge/observe.sock";
+/// Another controller polls many times in this; a start takes no longer by it than people notice.
+const LISTEN_BEFORE_MS: i64 = 1_000;
 /// A fuelling point or nozzle number, as painted.
 const PAINTED: core::ops::RangeInclusive<i64> = 1..=999;
 
@@ -312,6 +314,8 @@ fn line(
     // Where the protocol itself is wrong, the rest is read as the most frequent one has it.
     let speaks = protocol.as_ref().map_or(Protocol::Dart, |found| found.value);
     let usual = speaks.line_settings();
+    let mode = mode(&mut section, speaks, report);
+    let only_listens = mode == Mode::ListenOnly;
     let millis_of = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     let port = section
         .text("port")
@@ -321,9 +325,14 @@ fn line(
     let parity = section
         .word("parity", &[("odd", Parity::Odd), ("even", Parity::Even), ("none", Parity::None)])
         .or(ways::parity(speaks));
-    let strip_echo = section.word("echo", &[("none", false), ("strip", true)]).or(false);
+    let strip_echo =
+        check::for_control(report, only_listens, section.word("echo", &[("none", false), ("strip", true)]));
+    let strip_echo = strip_echo.or(false);
     let rs485 = section.boolean("rs485").or(false);
-    let pause = section.integer("pause-before-send-ms", 0..=100, " ms").or(millis_of(usual.pause_before_send));
+    let pause = section.integer("pause-before-send-ms", 0..=100, " ms");
+    let pause = check::for_control(report, only_listens, pause).or(millis_of(usual.pause_before_send));
+    let listen_before = section.integer("listen-before-ms", 0..=3_000, " ms");
+    let listen_before = check::for_control(report, only_listens, listen_before).or(LISTEN_BEFORE_MS);
     let window = section.integer("answer-window-ms", 20..=1_000, " ms").or(millis_of(usual.answer_window));
     let by_port = match port.as_ref().map(|found| &found.value) {
         Some(Port::Tcp { .. }) => Framing::Tcp,
@@ -352,22 +361,36 @@ fn line(
     let dispensers: Vec<Option<Dispenser>> = dispensers?
         .value
         .into_iter()
-        .map(|section| dispenser(section, (speaks, framing), report, files, seen, &mut addresses, currency))
+        .map(|section| dispenser(section, (speaks, framing, mode), report, files, seen, &mut addresses, currency))
         .collect();
     Some(Line {
         name: name?.value,
         protocol: protocol?.value,
+        mode,
         port: port?.value,
         baud: u32::try_from(baud).ok()?,
         parity,
         strip_echo,
         rs485,
         pause_before_send: millis(pause),
+        listen_before: millis(listen_before),
         answer_window: millis(window),
         comm_lost: millis(comm_lost),
         framing,
         dispensers: dispensers.into_iter().collect::<Option<_>>()?,
     })
+}
+
+/// Who drives a line: a protocol that cannot be followed by ear can only be driven.
+fn mode(section: &mut Section<'_, '_>, speaks: Protocol, report: &Report<'_>) -> Mode {
+    let field = section.word("mode", &[("control", Mode::Control), ("listen-only", Mode::ListenOnly)]);
+    let heard: Vec<&str> = Protocol::ALL.iter().filter(|(_, it)| it.can_be_heard()).map(|(word, _)| *word).collect();
+    let expected = format!("mode = \"control\", or protocol {}", heard.join(" or "));
+    let field = field.check(report, &expected, |mode| {
+        let fits = mode == Mode::Control || speaks.can_be_heard();
+        if fits { Ok(mode) } else { Err(format!("a line that speaks {} cannot be listened to", speaks.word())) }
+    });
+    field.or(Mode::Control)
 }
 
 fn port(text: &str) -> Result<Port, String> {
@@ -385,7 +408,7 @@ fn port(text: &str) -> Result<Port, String> {
 
 fn dispenser(
     mut section: Section<'_, '_>,
-    (protocol, framing): (Protocol, Framing),
+    (protocol, framing, mode): (Protocol, Framing, Mode),
     report: &Report<'_>,
     files: &dyn Files,
     seen: &mut Seen<'_, '_>,
@@ -394,8 +417,9 @@ fn dispenser(
 ) -> Option<Dispenser> {
     let point = section.integer("fuelling-point", PAINTED, "").required(report, "the number of the fuelling point");
     let address = ways::address(protocol, &mut section, report);
-    let ways = ways::read(protocol, framing, &mut section, report, files);
-    let suspend = section.boolean("suspend").or(false);
+    let only_listens = mode == Mode::ListenOnly;
+    let ways = ways::read(protocol, framing, only_listens, &mut section, report, files);
+    let suspend = check::for_control(report, only_listens, section.boolean("suspend")).or(false);
     let decimals = section
         .section_if_any("decimals")
         .required(report, "{ volume = 2, price = 2, amount = 2, totals = 2 } as on the head's display")

@@ -1,5 +1,6 @@
 //! What a configuration says of a line and its heads that differs from protocol to protocol.
 
+use crate::config::check::for_control;
 use crate::config::walk::{Field, Found, Report, Section};
 use crate::config::{Files, Parity, Protocol};
 use pump_drivers::modbus::profile::{Kind, Profile, SHIPPED};
@@ -36,6 +37,7 @@ pub(super) const fn parity(protocol: Protocol) -> Parity {
 pub(super) fn read(
     protocol: Protocol,
     framing: Framing,
+    only_listens: bool,
     section: &mut Section<'_, '_>,
     report: &Report<'_>,
     files: &dyn Files,
@@ -43,7 +45,8 @@ pub(super) fn read(
     let ways = match protocol {
         Protocol::Dart => {
             let recipes = [("two-blocks", dart::Recipe::TwoBlocks), ("one-block", dart::Recipe::OneBlock)];
-            let recipe = section.word("recipe", &recipes).or(dart::Recipe::TwoBlocks);
+            let recipe = for_control(section.report, only_listens, section.word("recipe", &recipes));
+            let recipe = recipe.or(dart::Recipe::TwoBlocks);
             Ways::Dart(dart::Habits { recipe, ..dart::Habits::default() })
         }
         Protocol::GasKitLink => {

@@ -132,7 +132,7 @@ fn show(entry: &Entry, config: Option<&Config>, wanted: &Wanted, out: &mut dyn W
     let why = if let Verdict::Bad(why) = verdict { Some(why.as_str()) } else { None };
     if wanted.json {
         let mut value = json!({
-            "at": at.to_string(), "line": line, "direction": if verdict.is_ours() { "controller" } else { "pump" },
+            "at": at.to_string(), "line": line, "direction": if verdict.is_controllers() { "controller" } else { "pump" },
             "verdict": verdict.word(), "bytes": hex_of(bytes),
         });
         if let Some(why) = why {
@@ -143,12 +143,13 @@ fn show(entry: &Entry, config: Option<&Config>, wanted: &Wanted, out: &mut dyn W
         }
         return writeln!(out, "{value}");
     }
-    let arrow = if verdict.is_ours() { "→" } else { "←" };
+    let arrow = if verdict.is_controllers() { "→" } else { "←" };
     let word = match verdict {
         Verdict::Sent | Verdict::Good => String::new(),
         Verdict::Bad(why) => format!("  bad: {}", cell(&Value::from(why.as_str()))),
         Verdict::Silence => "silence".into(),
         Verdict::Unasked => "  unasked".into(),
+        Verdict::Overheard => "  another controller".into(),
     };
     writeln!(out, "{at}  {line}  {arrow} {}{word}", hex_of(bytes))?;
     if let Some(meaning) = meaning {
@@ -158,6 +159,6 @@ fn show(entry: &Entry, config: Option<&Config>, wanted: &Wanted, out: &mut dyn W
 }
 
 fn meaning(protocol: Protocol, verdict: &Verdict, bytes: &[u8]) -> Value {
-    let direction = if verdict.is_ours() { hex::Direction::Controller } else { hex::Direction::Pump };
+    let direction = if verdict.is_controllers() { hex::Direction::Controller } else { hex::Direction::Pump };
     protocol.decode_line(&hex_of(bytes), Some(direction))
 }

@@ -115,7 +115,12 @@ fn dispensers(line: &Value) -> Vec<Vec<String>> {
     let name = line.get("name").map(show::cell).unwrap_or_default();
     let is_up = line.get("up").and_then(Value::as_bool).unwrap_or(false);
     let port = line.get("detail").map(show::cell).unwrap_or_default();
-    let port = if is_up { port } else { format!("DOWN: {port}") };
+    let silenced = line.get("other_master").and_then(Value::as_bool).unwrap_or(false);
+    let port = match (is_up, silenced) {
+        (true, false) => port,
+        (true, true) => format!("{port}: SILENT, another master is polling: disconnect it first"),
+        (false, _) => format!("DOWN: {port}"),
+    };
     let devices = line.get("dispensers").and_then(Value::as_array).cloned().unwrap_or_default();
     if devices.is_empty() {
         return vec![vec![name, port]];

@@ -35,7 +35,7 @@ use forecourt::site::Site;
 use forecourt::time::UtcTime;
 use forecourt::units::{Money, Volume};
 use heart::{Beat, Heart};
-use pump_drivers::line::{TraceFrame, Verdict};
+use pump_drivers::line::{LineStatistics, TraceFrame, Verdict};
 use pump_drivers::port::{self, LineReport, LineTask, TraceSink};
 use site_task::{Ends, LineEnd, SiteTask};
 use std::collections::BTreeMap;
@@ -175,8 +175,18 @@ impl Station<'_> {
         let (reports, reports_out) = mpsc::channel(LINE_REPORTS);
         let mut lines = Vec::new();
         let mut tasks = Vec::new();
-        for (at, wired) in wired.into_iter().enumerate() {
-            let (end, task) = self.start_line(at, wired, &reports, &recorder, &mut heart);
+        for wiring::Wired { config: line, line: core } in wired {
+            let counts = core.statistics();
+            let (end, task) =
+                self.start_line(lines.len(), line, core, counts, &reports, &recorder, &mut heart, port::run);
+            lines.push(end);
+            tasks.push(task);
+        }
+        for wiring::Heard { config: line, listener } in wiring::listeners(self.config) {
+            info!(line = line.name, "another controller drives this line: it is only listened to");
+            let counts = listener.statistics();
+            let (end, task) =
+                self.start_line(lines.len(), line, listener, counts, &reports, &recorder, &mut heart, port::listen);
             lines.push(end);
             tasks.push(task);
         }
@@ -257,21 +267,24 @@ impl Station<'_> {
         found.map_or(Ok(()), |fault| Err(anyhow::Error::new(fault)))
     }
 
-    fn start_line(
+    #[allow(clippy::too_many_arguments, reason = "a line, what runs it, and what it is tied to")]
+    fn start_line<C, F: Future<Output = ()> + Send + 'static>(
         &self,
         at: usize,
-        wired: wiring::Wired,
+        line: config::Line,
+        core: C,
+        counts: LineStatistics,
         reports: &mpsc::Sender<(usize, LineReport)>,
         recorder: &Recorder,
         heart: &mut Heart,
+        run: impl FnOnce(LineTask<C>) -> F,
     ) -> (LineEnd, tokio::task::JoinHandle<()>) {
-        let wiring::Wired { config: line, line: core } = wired;
         let (commands, commands_out) = mpsc::channel(LINE_COMMANDS);
         let (reports_in, mut reports_out) = mpsc::channel(LINE_REPORTS);
-        let (statistics, mut counted) = watch::channel(core.statistics());
+        let (statistics, mut counted) = watch::channel(counts);
         let clock = self.clock.clone();
         let trace = Trace { line: line.name.clone(), recorder: recorder.clone(), clock: clock.clone() };
-        let task = tokio::spawn(port::run(LineTask {
+        let task = tokio::spawn(run(LineTask {
             transport: wiring::transport(&line),
             line: core,
             clock: Arc::new(move || clock.mono()),
@@ -412,6 +425,7 @@ impl TraceSink for Trace {
             Verdict::Bad(why) => trace::Verdict::Bad(why),
             Verdict::Silence => trace::Verdict::Silence,
             Verdict::Unasked => trace::Verdict::Unasked,
+            Verdict::Overheard => trace::Verdict::Overheard,
         };
         let at = TraceTime::from_unix_us(self.clock.unix_us(frame.at));
         self.recorder.record(Entry::Frame { at, line: self.line.clone(), verdict, bytes: frame.bytes });

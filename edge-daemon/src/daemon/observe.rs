@@ -88,6 +88,7 @@ pub fn line(name: &str, state: &LineState, counts: &LineStatistics) -> Value {
         "up": state.up,
         "detail": state.detail,
         "cycle_us": us(counts.cycle),
+        "other_master": counts.other_master,
         "babbles": counts.babbles,
         "babbler": counts.babbler,
         "dispensers": devices.collect::<Vec<_>>(),

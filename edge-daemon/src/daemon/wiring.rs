@@ -1,6 +1,6 @@
 //! From the configuration to the core's layout and to one line for each wire.
 
-use crate::config::{self, Config, Protocol, Ways};
+use crate::config::{self, Config, Mode, Protocol, Ways};
 use cloud_sync::mqtt::{BadSettings, BrokerUrl};
 use forecourt::ids::NozzleId;
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
@@ -9,10 +9,10 @@ use pump_drivers::decimals::Decimals;
 use pump_drivers::driver::Driver;
 use pump_drivers::head::{HeadSettings, Rules, validate};
 use pump_drivers::line::{Echo, Line, LineSettings};
+use pump_drivers::listen::{Ear, Listener};
 use pump_drivers::port::{Parity, SerialSettings, Transport};
 use pump_drivers::{dart, gaskitlink, modbus, two_wire};
 use std::collections::BTreeMap;
-use uuid::Uuid;
 
 /// A line with its name and place, ready to be run.
 pub struct Wired {
@@ -22,10 +22,36 @@ pub struct Wired {
     pub line: Line,
 }
 
-/// One line for each wire of the configuration.
+/// A line that another controller drives, with its name and place.
+pub struct Heard {
+    /// As configured.
+    pub config: config::Line,
+    /// Its core.
+    pub listener: Listener,
+}
+
+/// One listener for each wire that another controller drives.
+#[must_use]
+pub fn listeners(config: &Config) -> Vec<Heard> {
+    let prices = prices(config);
+    let only_listen = config.lines.iter().filter(|line| line.mode == Mode::ListenOnly);
+    let heard = only_listen.filter_map(|line| {
+        let settings = line_settings(line);
+        let heads = line.dispensers.iter().map(|head| head_settings(config, line, head, &prices)).collect();
+        let ear: Box<dyn Ear> = match line.protocol {
+            Protocol::Dart => Box::new(dart::DartEar::new(settings, heads)),
+            // The configuration refuses what has no ears.
+            Protocol::TwoWire | Protocol::GasKitLink | Protocol::Modbus => return None,
+        };
+        Some(Heard { config: line.clone(), listener: Listener::new(settings, ear) })
+    });
+    heard.collect()
+}
+
+/// One line for each wire of the configuration that we drive.
 ///
 /// # Errors
-/// A sentence for each thing that a driver cannot serve.
+/// A sentence for each thing that a driver cannot serve, also on the lines that are only listened to.
 pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
     let prices = prices(config);
     let mut problems = Vec::new();
@@ -42,9 +68,14 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
                 problems.extend(lacking.into_iter().map(|problem| format!("line {}: {problem}", line.name)));
             }
         }
-        if problems.is_empty() {
+        if problems.is_empty() && line.mode == Mode::Control {
             let drivers = line.dispensers.iter().zip(heads).map(|(entry, head)| driver(&entry.ways, head)).collect();
-            wired.push(Wired { config: line.clone(), line: Line::new(settings, drivers) });
+            let core = Line::new(settings, drivers);
+            let core = match line.protocol.watch() {
+                Some(watch) => core.with_watch(watch),
+                None => core,
+            };
+            wired.push(Wired { config: line.clone(), line: core });
         }
     }
     if problems.is_empty() { Ok(wired) } else { Err(problems) }
@@ -66,7 +97,8 @@ fn driver(ways: &Ways, head: HeadSettings) -> Box<dyn Driver> {
         Ways::TwoWire(habits) => Box::new(two_wire::TwoWireDriver::new(head, *habits)),
         Ways::Modbus(habits) => {
             // Another number for each run, so that an answer to the last one is never taken.
-            let first_transaction = Uuid::new_v4().as_fields().1;
+            let mut number = [0; 2];
+            let first_transaction = getrandom::fill(&mut number).map_or(0, |()| u16::from_le_bytes(number));
             Box::new(modbus::ModbusDriver::new(head, modbus::Habits { first_transaction, ..habits.clone() }))
         }
         Ways::Pulses(habits) => Box::new(modbus::PulseDriver::new(head, habits.clone())),
@@ -87,6 +119,7 @@ fn line_settings(line: &config::Line) -> LineSettings {
         // A start bit, eight data bits, a stop bit, and the parity bit if there is one.
         bits_per_char: if line.parity == config::Parity::None { 10 } else { 11 },
         pause_before_send: line.pause_before_send,
+        listen_before: line.listen_before,
         echo: if line.strip_echo { Echo::Strip } else { Echo::None },
         answer_window: line.answer_window,
         comm_lost: line.comm_lost,
@@ -121,8 +154,14 @@ fn head_settings(
 pub fn layout(config: &Config, wired: &[Wired]) -> Layout {
     let mut fuelling_points = BTreeMap::new();
     let mut nozzles = BTreeMap::new();
-    for Wired { config: line, line: core } in wired {
-        let able: BTreeMap<_, _> = core.capabilities().map(|(fp, able)| (fp, able.clone())).collect();
+    let heard = listeners(config);
+    let able: BTreeMap<_, _> = wired
+        .iter()
+        .flat_map(|wired| wired.line.capabilities())
+        .chain(heard.iter().flat_map(|heard| heard.listener.capabilities()))
+        .map(|(fp, able)| (fp, able.clone()))
+        .collect();
+    for line in &config.lines {
         for head in &line.dispensers {
             let Some(capabilities) = able.get(&head.fuelling_point).cloned() else { continue };
             let here: Vec<NozzleId> = head.nozzles.iter().map(|nozzle| nozzle.number).collect();

@@ -45,6 +45,7 @@ impl Context {
                     Verdict::Unasked => 3,
                     Verdict::Bad(_) => 4,
                     Verdict::Silence => 5,
+                    Verdict::Overheard => 7,
                 };
                 payload.extend([kind, line]);
                 self.put_time(*at, &mut payload);
@@ -122,6 +123,7 @@ impl Context {
                 Verdict::Bad(String::from_utf8_lossy(why).into_owned())
             }
             5 => Verdict::Silence,
+            7 => Verdict::Overheard,
             _ => return None,
         };
         Some(Some(Entry::Frame { at, line, verdict, bytes: rest.to_vec() }))

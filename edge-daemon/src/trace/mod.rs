@@ -12,7 +12,7 @@
 //! | kind | then |
 //! |---|---|
 //! | 0 name of a line | line u8, UTF-8 |
-//! | 1 sent, 2 good, 3 unasked | line u8, time, the bytes |
+//! | 1 sent, 2 good, 3 unasked, 7 overheard | line u8, time, the bytes |
 //! | 4 bad | line u8, time, length of the reason (varint), reason, the bytes |
 //! | 5 silence | line u8, time |
 //! | 6 lost entries | time, count (varint) |
@@ -66,13 +66,15 @@ pub enum Verdict {
     Silence,
     /// Bytes that nobody was asked for.
     Unasked,
+    /// A good frame of another controller, on a line where we only listen.
+    Overheard,
 }
 
 impl Verdict {
     /// Whether the bytes went towards the dispensers.
     #[must_use]
-    pub const fn is_ours(&self) -> bool {
-        matches!(self, Self::Sent)
+    pub const fn is_controllers(&self) -> bool {
+        matches!(self, Self::Sent | Self::Overheard)
     }
 
     /// In one word.
@@ -84,6 +86,7 @@ impl Verdict {
             Self::Bad(_) => "bad",
             Self::Silence => "silence",
             Self::Unasked => "unasked",
+            Self::Overheard => "overheard",
         }
     }
 }

@@ -55,6 +55,11 @@ impl FuellingPoint {
             return None;
         }
         let mut current = self.current.take()?;
+        if self.is_anothers(&current) {
+            // Its figures are not certain: with the others of the snapshot they are booked only if the totaliser bears them out.
+            self.let_go(&current, turn);
+            return None;
+        }
         current.recovered = true;
         if snapshot.power_cycled {
             current.finish.get_or_insert(Finish::PowerLoss);
@@ -70,6 +75,18 @@ impl FuellingPoint {
         let accounted = !matches!(outcome, Settlement::Review(_));
         self.conclude(current, outcome, end, turn);
         accounted.then_some(nozzle)
+    }
+
+    /// A fuelling that another controller released, where we only listen: nothing of it is reckoned, only what it showed is copied.
+    fn is_anothers(&self, current: &Current) -> bool {
+        !current.ours && !self.able.takes_releases()
+    }
+
+    /// Forgets a fuelling of another without a sale; the totaliser accounts for it.
+    fn let_go(&mut self, current: &Current, turn: &mut Turn<'_>) {
+        self.clear_fuelling_timers();
+        turn.write(Write::ReleaseClosed(current.release.release));
+        turn.changed(&self.nozzles);
     }
 
     fn known_of(
@@ -106,7 +123,14 @@ impl FuellingPoint {
             turn.after(After::Pump(self.id, PumpCommand::Examine));
             return;
         }
-        if let Some(mut current) = self.current.take_if(followed) {
+        let no_figures = !self.able.takes_releases() && !reading.volume.is_positive();
+        if let Some(current) = self.current.take_if(|current| no_figures && !current.ours) {
+            // No figures were shown, so there is no sale to copy.
+            self.let_go(&current, turn);
+            if let Some((nozzle, total)) = reading.nozzle.or(self.only_nozzle()).zip(total) {
+                self.reconcile_reading(nozzle, total, None, turn);
+            }
+        } else if let Some(mut current) = self.current.take_if(followed) {
             if let (false, Some(named)) = (current.ours, reading.nozzle.filter(|named| self.nozzles.contains(named))) {
                 current.release.nozzle = named;
                 current.release.totaliser_start = self.known.get(&named).map(|known| known.volume);

@@ -331,6 +331,7 @@ impl Controller {
                 Verdict::Bad(_) => '!',
                 Verdict::Silence => '.',
                 Verdict::Unasked => '?',
+                Verdict::Overheard => '}',
             };
             step.log.frame(step.at, index, mark, &frame.bytes);
         }

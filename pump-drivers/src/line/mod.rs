@@ -3,9 +3,11 @@
 //! Bytes, commands and time come in; bytes, events and a trace go out. There is one exchange on the wire at a time.
 
 mod device;
+mod masters;
 mod settings;
 mod statistics;
 
+pub use masters::Watch;
 pub use settings::{Echo, LineProblem, LineSettings};
 pub use statistics::{DeviceStatistics, Health, LineStatistics, TraceFrame, Verdict};
 
@@ -13,8 +15,9 @@ use crate::driver::{Driver, Expect, Progress, Urgency};
 use core::time::Duration;
 use device::Device;
 use forecourt::ids::FuellingPointId;
-use forecourt::pump::{Capabilities, FromPump, PumpCommand};
+use forecourt::pump::{Capabilities, FromPump, PumpCommand, PumpEvent};
 use forecourt::time::Instant;
+use masters::{Heard, Masters};
 use std::collections::VecDeque;
 
 /// Trace frames kept until someone takes them.
@@ -27,6 +30,11 @@ const SHORTEST_PROBE: Duration = Duration::from_millis(25);
 /// Who answered well within this time is not taken for a babbler: its answer only stands amid the noise of another.
 const RECENT: Duration = Duration::from_secs(2);
 
+/// Number of the alarm that another master was heard on the wire.
+pub const OTHER_MASTER: u16 = 0x300;
+/// Quiet of another master before we drive the wire again.
+const MASTER_GONE: Duration = Duration::from_secs(5);
+
 /// What a line waits for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum LineTimer {
@@ -36,6 +44,8 @@ pub enum LineTimer {
     Quiet,
     /// The moment to send.
     Send,
+    /// The time to listen for another master is over.
+    Listen,
 }
 
 struct Waiting {
@@ -63,6 +73,10 @@ enum Phase {
         until: Instant,
         at_most: Instant,
     },
+    /// Nothing is sent: another master may be there, or is.
+    Listening {
+        until: Instant,
+    },
 }
 
 /// The owner of one wire. Pure: time is an argument, and all that goes out is polled.
@@ -89,6 +103,13 @@ pub struct Line {
     babbler: Option<FuellingPointId>,
     trace: VecDeque<TraceFrame>,
     trace_dropped: u64,
+    masters: Option<Masters>,
+    /// The port is open, whoever drives the wire.
+    up: bool,
+    /// Another master drives it: the drivers were told that it is gone.
+    yielded: bool,
+    /// What the line itself reports of its fuelling points.
+    reports: VecDeque<FromPump>,
 }
 
 impl Line {
@@ -113,7 +134,18 @@ impl Line {
             babbler: None,
             trace: VecDeque::new(),
             trace_dropped: 0,
+            masters: None,
+            up: false,
+            yielded: false,
+            reports: VecDeque::new(),
         }
+    }
+
+    /// The same with an ear for another master. While one is heard, nothing is sent.
+    #[must_use]
+    pub fn with_watch(mut self, watch: Box<dyn Watch>) -> Self {
+        self.masters = Some(Masters::new(watch));
+        self
     }
 
     /// A word of the core for one fuelling point; one that is not on this line is ignored.
@@ -125,10 +157,25 @@ impl Line {
 
     /// The port was opened or is gone.
     pub fn handle_link(&mut self, up: bool, now: Instant) {
-        if up == !matches!(self.phase, Phase::Down) {
+        if up == self.up {
             return;
         }
-        self.phase = if up { Phase::Free { from: now } } else { Phase::Down };
+        self.up = up;
+        self.yielded = false;
+        if let Some(masters) = &mut self.masters {
+            masters.forget();
+        }
+        let listens = self.masters.is_some() && !self.settings.listen_before.is_zero();
+        self.phase = match up {
+            true if listens => Phase::Listening { until: now + self.settings.listen_before },
+            true => Phase::Free { from: now },
+            false => Phase::Down,
+        };
+        self.begin_anew(up, now);
+    }
+
+    /// The drivers may use the wire from now on, or no longer.
+    fn begin_anew(&mut self, up: bool, now: Instant) {
         self.wire_free = now;
         self.forget_echo();
         self.round.clear();
@@ -141,12 +188,17 @@ impl Line {
 
     /// Bytes from the wire.
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
+        self.look_out(bytes, now);
         let bytes = self.strip_echo(bytes);
         if bytes.is_empty() {
             return;
         }
         match core::mem::replace(&mut self.phase, Phase::Down) {
             Phase::Down => {}
+            Phase::Listening { until } => {
+                self.phase = Phase::Listening { until };
+                self.note_trace(now, None, Verdict::Unasked, bytes);
+            }
             Phase::Waiting(waiting) => self.handle_answer(waiting, &bytes, now),
             Phase::Free { .. } => {
                 self.take_unasked(&bytes, now);
@@ -160,6 +212,34 @@ impl Line {
                     self.note_babble(&bytes, now);
                 }
                 self.phase = Phase::Quiet { until, at_most };
+            }
+        }
+    }
+
+    /// Looks for another master in what comes in, and leaves the wire to one.
+    fn look_out(&mut self, bytes: &[u8], now: Instant) {
+        let Some(masters) = self.masters.as_mut().filter(|_| self.up) else { return };
+        let heard = masters.hear(bytes, self.settings.inter_byte_gap * QUIET_AT_MOST, now);
+        match (heard, &mut self.phase) {
+            (Heard::Nobody, _) => {}
+            (Heard::Perhaps, Phase::Listening { until }) => {
+                *until = (*until).max(now + self.settings.listen_before);
+            }
+            (Heard::Perhaps, _) => {}
+            (Heard::Master, _) => {
+                self.phase = Phase::Listening { until: now + MASTER_GONE };
+                if !self.yielded {
+                    self.yielded = true;
+                    tracing::warn!(
+                        "another master is polling: disconnect it first; this line is silent until it is gone"
+                    );
+                    for device in &self.devices {
+                        let text = "another master is polling: disconnect it first".into();
+                        let event = PumpEvent::Alarm { code: OTHER_MASTER, text, holds: false };
+                        self.reports.push_back(FromPump { fp: device.fp(), event });
+                    }
+                    self.begin_anew(false, now);
+                }
             }
         }
     }
@@ -202,6 +282,12 @@ impl Line {
         match core::mem::replace(&mut self.phase, Phase::Down) {
             Phase::Waiting(waiting) if waiting.due <= now => self.fail(waiting, now),
             Phase::Quiet { until, .. } if until <= now => self.phase = Phase::Free { from: now },
+            Phase::Listening { until } if until <= now => {
+                self.phase = Phase::Free { from: now };
+                if core::mem::take(&mut self.yielded) {
+                    self.begin_anew(true, now);
+                }
+            }
             phase => self.phase = phase,
         }
     }
@@ -234,6 +320,7 @@ impl Line {
             Phase::Down => None,
             Phase::Waiting(waiting) => Some((waiting.due, LineTimer::Answer)),
             Phase::Quiet { until, .. } => Some((*until, LineTimer::Quiet)),
+            Phase::Listening { until } => Some((*until, LineTimer::Listen)),
             Phase::Free { from } => self.next_send(*from).map(|at| (at, LineTimer::Send)),
         }
     }
@@ -280,6 +367,9 @@ impl Line {
             let fp = device.fp();
             let begins = self.wire_free.max(now);
             self.wire_free = begins + self.settings.wire_time(exchange.bytes.len());
+            if let Some(masters) = &mut self.masters {
+                masters.note_sent(&exchange.bytes, self.wire_free + self.settings.answer_window);
+            }
             if self.settings.echo == Echo::Strip {
                 self.echo.push_back(exchange.bytes.clone());
             }
@@ -462,6 +552,9 @@ impl Line {
 
     /// What the fuelling points report.
     pub fn poll_event(&mut self) -> Option<FromPump> {
+        if let Some(report) = self.reports.pop_front() {
+            return Some(report);
+        }
         let count = self.devices.len();
         for step in 0..count {
             let index = (self.event_turn + step) % count;
@@ -483,11 +576,12 @@ impl Line {
     #[must_use]
     pub fn statistics(&self) -> LineStatistics {
         LineStatistics {
-            up: !matches!(self.phase, Phase::Down),
+            up: self.up,
             cycle: self.cycle,
             unasked_bytes: self.unasked_bytes,
             babbles: self.babbles,
             babbler: self.babbler,
+            other_master: self.yielded,
             trace_dropped: self.trace_dropped,
             devices: self.devices.iter().map(Device::statistics).collect(),
         }

@@ -28,6 +28,8 @@ pub struct LineSettings {
     pub inter_byte_gap: Duration,
     /// Quiet to be seen after an answer that did not come in time, before anyone else is asked.
     pub listen_out: Duration,
+    /// Quiet that is listened to for another master before anything is sent; zero for none.
+    pub listen_before: Duration,
     /// Longest answer.
     pub longest_answer: usize,
     /// A device silent for so long and for `offline_after` polls is dead: it is asked rarely.
@@ -48,6 +50,7 @@ impl Default for LineSettings {
             answer_window: Duration::from_millis(120),
             inter_byte_gap: Duration::from_millis(20),
             listen_out: Duration::from_millis(20),
+            listen_before: Duration::ZERO,
             longest_answer: 300,
             comm_lost: Duration::from_millis(1_500),
             offline_after: 5,

@@ -53,6 +53,8 @@ pub struct LineStatistics {
     pub babbles: u64,
     /// The device whose mark the last such talk bore.
     pub babbler: Option<FuellingPointId>,
+    /// Another master drives the wire, and we are silent.
+    pub other_master: bool,
     /// Trace frames that nobody took in time.
     pub trace_dropped: u64,
     /// One a device, in the order of the drivers.
@@ -72,6 +74,8 @@ pub enum Verdict {
     Silence,
     /// Bytes that nobody was asked for.
     Unasked,
+    /// A good frame of another controller, on a line where we only listen.
+    Overheard,
 }
 
 /// Bytes of one frame, or of what came instead of one.
@@ -81,7 +85,8 @@ pub struct TraceFrame {
     pub at: Instant,
     /// With whom we talked.
     pub fp: Option<FuellingPointId>,
-    /// What became of it; [`Verdict::Sent`] is the direction from us, all others are towards us.
+    /// What became of it; [`Verdict::Sent`] and [`Verdict::Overheard`] go towards the devices, all others
+    /// come from them.
     pub verdict: Verdict,
     /// As on the wire; an echo that was stripped is left out.
     pub bytes: Vec<u8>,

@@ -1,14 +1,16 @@
 //! One task a line: reads, writes, waits; all decisions are the [`Line`]'s.
 
-use super::transport::{PortFault, Transport, Wire};
+use super::transport::{HearOnly, PortFault, Transport, Wire};
 use crate::line::{Line, LineStatistics, TraceFrame};
+use crate::listen::Listener;
 use core::time::Duration;
 use forecourt::ids::FuellingPointId;
 use forecourt::pump::{FromPump, PumpCommand, PumpEvent};
 use forecourt::time::Instant;
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -42,12 +44,12 @@ pub enum LineReport {
     },
 }
 
-/// All that a line's task is given.
-pub struct LineTask {
+/// All that a line's task is given: a [`Line`], which drives its wire, or a [`Listener`], which only hears it.
+pub struct LineTask<C = Line> {
     /// What the line hangs on.
     pub transport: Transport,
     /// The line.
-    pub line: Line,
+    pub line: C,
     /// The monotonic clock.
     pub clock: Clock,
     /// Words of the core. The task ends when all senders are gone.
@@ -65,8 +67,110 @@ enum Ended {
     Fault(PortFault),
 }
 
+/// What a task does with its line and its wire. The wire of a [`Listener`] has no write half, so nothing can be sent on it.
+trait Core {
+    type Wire: AsyncRead + Unpin + Send;
+    async fn open(transport: Transport) -> Result<Self::Wire, PortFault>;
+    /// Sends what is to be sent now. False if there is nothing.
+    async fn send(&mut self, wire: &mut Self::Wire, now: Instant) -> io::Result<bool>;
+    fn handle_command(&mut self, fp: FuellingPointId, command: PumpCommand, now: Instant);
+    fn handle_link(&mut self, up: bool, now: Instant);
+    fn handle_bytes(&mut self, bytes: &[u8], now: Instant);
+    fn handle_timeout(&mut self, now: Instant);
+    fn due(&self) -> Option<Instant>;
+    fn poll_event(&mut self) -> Option<FromPump>;
+    fn poll_trace(&mut self) -> Option<TraceFrame>;
+    fn statistics(&self) -> LineStatistics;
+}
+
+/// The verbs that both kinds of line share.
+macro_rules! shared_verbs {
+    () => {
+        fn handle_link(&mut self, up: bool, now: Instant) {
+            self.handle_link(up, now);
+        }
+
+        fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
+            self.handle_bytes(bytes, now);
+        }
+
+        fn handle_timeout(&mut self, now: Instant) {
+            self.handle_timeout(now);
+        }
+
+        fn poll_event(&mut self) -> Option<FromPump> {
+            self.poll_event()
+        }
+
+        fn poll_trace(&mut self) -> Option<TraceFrame> {
+            self.poll_trace()
+        }
+
+        fn statistics(&self) -> LineStatistics {
+            self.statistics()
+        }
+    };
+}
+
+impl Core for Line {
+    type Wire = Box<dyn Wire>;
+
+    async fn open(transport: Transport) -> Result<Self::Wire, PortFault> {
+        transport.open().await
+    }
+
+    async fn send(&mut self, wire: &mut Self::Wire, now: Instant) -> io::Result<bool> {
+        let Some(bytes) = self.poll_transmit(now) else { return Ok(false) };
+        match tokio::time::timeout(WRITE_TIMEOUT, wire.write_all(&bytes)).await {
+            Ok(written) => written.map(|()| true),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    fn handle_command(&mut self, fp: FuellingPointId, command: PumpCommand, now: Instant) {
+        self.handle_command(fp, command, now);
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.poll_timeout().map(|(due, _)| due)
+    }
+
+    shared_verbs!();
+}
+
+impl Core for Listener {
+    type Wire = HearOnly;
+
+    async fn open(transport: Transport) -> Result<Self::Wire, PortFault> {
+        transport.open_to_listen().await
+    }
+
+    async fn send(&mut self, _wire: &mut Self::Wire, _now: Instant) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    fn handle_command(&mut self, fp: FuellingPointId, command: PumpCommand, now: Instant) {
+        self.handle_command(fp, &command, now);
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.poll_timeout()
+    }
+
+    shared_verbs!();
+}
+
 /// Runs a line until all senders of commands are gone. A port that is missing or goes is reported and tried again.
-pub async fn run(mut task: LineTask) {
+pub async fn run(task: LineTask) {
+    run_any(task).await;
+}
+
+/// Runs a line that another controller drives, as [`run`] does one of ours. Its port is opened for reading alone: nothing is ever sent.
+pub async fn listen(task: LineTask<Listener>) {
+    run_any(task).await;
+}
+
+async fn run_any<C: Core>(mut task: LineTask<C>) {
     let mut reports = VecDeque::new();
     let mut retry = FIRST_RETRY;
     let mut told = None;
@@ -78,7 +182,7 @@ pub async fn run(mut task: LineTask) {
                 reports.push_back(LineReport::Link { up: true, detail: task.transport.name() });
                 tracing::info!(port = task.transport.name(), "line is up");
                 task.line.handle_link(true, (task.clock)());
-                let ended = serve(&mut task, wire.as_mut(), &mut reports).await;
+                let ended = serve(&mut task, &mut wire, &mut reports).await;
                 task.line.handle_link(false, (task.clock)());
                 match ended {
                     Ended::Shutdown => break,
@@ -107,16 +211,15 @@ pub async fn run(mut task: LineTask) {
     }
 }
 
-enum Opened {
-    Wire(Box<dyn Wire>),
+enum Opened<W> {
+    Wire(W),
     Fault(PortFault),
     Shutdown,
 }
 
 /// Opens the port; commands and reports go on meanwhile.
-async fn open(task: &mut LineTask, reports: &mut VecDeque<LineReport>) -> Opened {
-    let transport = task.transport.clone();
-    let mut opening = core::pin::pin!(transport.open());
+async fn open<C: Core>(task: &mut LineTask<C>, reports: &mut VecDeque<LineReport>) -> Opened<C::Wire> {
+    let mut opening = core::pin::pin!(C::open(task.transport.clone()));
     loop {
         drain(task, reports);
         tokio::select! {
@@ -135,7 +238,7 @@ async fn open(task: &mut LineTask, reports: &mut VecDeque<LineReport>) -> Opened
 }
 
 /// Waits with the port closed. True if it is time to end.
-async fn wait(task: &mut LineTask, reports: &mut VecDeque<LineReport>, time: Duration) -> bool {
+async fn wait<C: Core>(task: &mut LineTask<C>, reports: &mut VecDeque<LineReport>, time: Duration) -> bool {
     let mut over = core::pin::pin!(tokio::time::sleep(time));
     loop {
         drain(task, reports);
@@ -152,7 +255,7 @@ async fn wait(task: &mut LineTask, reports: &mut VecDeque<LineReport>, time: Dur
     }
 }
 
-async fn serve(task: &mut LineTask, wire: &mut dyn Wire, reports: &mut VecDeque<LineReport>) -> Ended {
+async fn serve<C: Core>(task: &mut LineTask<C>, wire: &mut C::Wire, reports: &mut VecDeque<LineReport>) -> Ended {
     let name = task.transport.name();
     let failed = |source| Ended::Fault(PortFault::Failed { name: name.clone(), source });
     let mut buffer = [0; 512];
@@ -167,21 +270,20 @@ async fn serve(task: &mut LineTask, wire: &mut dyn Wire, reports: &mut VecDeque<
             }
         }
         let now = (task.clock)();
-        if let Some(bytes) = task.line.poll_transmit(now) {
-            match tokio::time::timeout(WRITE_TIMEOUT, wire.write_all(&bytes)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(source)) => return failed(source),
-                Err(_) => return failed(std::io::ErrorKind::TimedOut.into()),
+        match task.line.send(wire, now).await {
+            Ok(false) => {}
+            Ok(true) => {
+                drain(task, reports);
+                continue;
             }
-            drain(task, reports);
-            continue;
+            Err(source) => return failed(source),
         }
         drain(task, reports);
         if now >= statistics_at {
             let _ = task.statistics.send_replace(task.line.statistics());
             statistics_at = now + STATISTICS_EVERY;
         }
-        let due = task.line.poll_timeout().map_or(statistics_at, |(due, _)| due.min(statistics_at));
+        let due = task.line.due().map_or(statistics_at, |due| due.min(statistics_at));
         tokio::select! {
             biased;
             command = task.commands.recv() => match command {
@@ -213,7 +315,7 @@ fn send(permit: Result<mpsc::Permit<'_, LineReport>, mpsc::error::SendError<()>>
 }
 
 /// Takes events and traces from the line.
-fn drain(task: &mut LineTask, reports: &mut VecDeque<LineReport>) {
+fn drain<C: Core>(task: &mut LineTask<C>, reports: &mut VecDeque<LineReport>) {
     while let Some(frame) = task.line.poll_trace() {
         task.trace.take(frame);
     }

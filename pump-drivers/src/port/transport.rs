@@ -1,5 +1,6 @@
 //! Opening a wire: serial port, pty, or TCP to a serial device server.
 
+pub(super) use super::hear_only::HearOnly;
 use super::rs485;
 use core::time::Duration;
 use std::io;
@@ -141,20 +142,28 @@ impl Transport {
     pub async fn open(&self) -> Result<Box<dyn Wire>, PortFault> {
         match self {
             Self::Serial(serial) => Ok(Box::new(open_serial(serial)?)),
-            Self::Tcp(address) => {
-                let connect = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address));
-                let stream = match connect.await {
-                    Ok(connected) => connected,
-                    Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
-                };
-                let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
-                match stream {
-                    Ok(stream) => Ok(Box::new(stream)),
-                    Err(source) => Err(PortFault::Connect { address: address.clone(), source }),
-                }
-            }
+            Self::Tcp(address) => Ok(Box::new(connect(address).await?)),
         }
     }
+
+    /// Opens for reading alone.
+    pub(super) async fn open_to_listen(&self) -> Result<HearOnly, PortFault> {
+        match self {
+            Self::Serial(serial) => HearOnly::reopen(open_serial(serial)?)
+                .map_err(|source| PortFault::Open { path: serial.path.display().to_string(), source: source.into() }),
+            Self::Tcp(address) => Ok(HearOnly::of_server(connect(address).await?)),
+        }
+    }
+}
+
+async fn connect(address: &str) -> Result<TcpStream, PortFault> {
+    let connect = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address));
+    let stream = match connect.await {
+        Ok(connected) => connected,
+        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+    };
+    let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+    stream.map_err(|source| PortFault::Connect { address: address.to_owned(), source })
 }
 
 /// Whether this is a pty, which keeps neither parity nor word length.

@@ -155,6 +155,7 @@ pub fn line_settings() -> LineSettings {
         comm_lost: Duration::from_secs(3),
         offline_after: 5,
         probe_at_least: Duration::from_millis(4_000),
+        ..LineSettings::default()
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::config::{Ack, Config, NoFiles, Parity, Port, Problem, Ways, parse};
+use crate::config::{Ack, Config, Mode, NoFiles, Parity, Port, Problem, Ways, parse};
 use core::time::Duration;
 use forecourt::units::{UnitPrice, Volume};
 use pump_drivers::{dart, gaskitlink};
@@ -256,4 +256,47 @@ fn each_protocol_has_its_own_defaults_and_keys() {
     assert_eq!(line.dispensers[0].ways, Ways::GasKitLink(habits));
     let problems = parse(&post.replacen("authorise-in = \"idle\"", "recipe = \"one-block\"", 1), &NoFiles).unwrap_err();
     assert!(problems.iter().any(|problem| problem.to_string().contains("recipe")), "{problems:?}");
+}
+
+#[test]
+fn a_line_is_driven_by_us_unless_it_says_that_another_does() {
+    let config = good(GOOD);
+    assert_eq!((config.lines[0].mode, config.lines[0].listen_before), (Mode::Control, Duration::from_secs(1)));
+    let heard = changed("protocol = \"dart\"", "protocol = \"dart\"\nmode = \"listen-only\"");
+    assert_eq!(good(&heard).lines[0].mode, Mode::ListenOnly);
+    let slow = changed("protocol = \"dart\"", "protocol = \"dart\"\nlisten-before-ms = 3001");
+    assert!(bad(&slow).contains("listen-before-ms: 3001 is out of range; expected an integer from 0 to 3000 ms"));
+    let word = changed("protocol = \"dart\"", "protocol = \"dart\"\nmode = \"listen\"");
+    assert!(bad(&word).contains("line[0].mode: \"listen\" is not known here; expected control or listen-only"));
+}
+
+#[test]
+fn what_is_only_listened_to_takes_no_word_on_sending_and_needs_a_protocol_with_ears() {
+    let keys = "mode = \"listen-only\"\necho = \"strip\"\npause-before-send-ms = 5\nlisten-before-ms = 500";
+    let text = GOOD.replacen("protocol = \"dart\"", &format!("protocol = \"dart\"\n{keys}"), 1).replacen(
+        "address = 0x50",
+        "address = 0x50\nsuspend = true\nrecipe = \"one-block\"",
+        1,
+    );
+    let found = bad(&text);
+    for key in [
+        "line[0].echo",
+        "line[0].pause-before-send-ms",
+        "line[0].listen-before-ms",
+        "line[0].dispenser[0].suspend",
+        "line[0].dispenser[0].recipe",
+    ] {
+        let expected =
+            format!("{key}: has no use with mode \"listen-only\": nothing is sent there; expected to be left out");
+        assert!(found.contains(&expected), "{expected}\n{found}");
+    }
+    assert_eq!(found.lines().count(), 5, "{found}");
+    let deaf = GOOD.replacen("protocol = \"dart\"", "protocol = \"gaskitlink\"\nmode = \"listen-only\"", 1).replacen(
+        "address = 0x50",
+        "address = 5",
+        1,
+    );
+    let expected = "line[0].mode: a line that speaks gaskitlink cannot be listened to; \
+                    expected mode = \"control\", or protocol dart";
+    assert!(bad(&deaf).contains(expected), "{}", bad(&deaf));
 }

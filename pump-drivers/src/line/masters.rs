@@ -1,0 +1,96 @@
+//! Whether somebody else drives this wire: two masters spoil each other's talk, and nobody knows whose release stands in a pump.
+
+use core::time::Duration;
+use forecourt::time::Instant;
+use std::collections::VecDeque;
+
+/// So many words of another master within [`WITHIN`] are no accident of noise.
+const ENOUGH: usize = 2;
+const WITHIN: Duration = Duration::from_secs(3);
+/// Frames of ours whose echo may still come.
+const MOST_SENT: usize = 8;
+
+/// So many answers in a row without an echo before them: this wire has none, and what looks like one is another's word.
+const NO_ECHO: u32 = 5;
+
+/// Tells the words of a controller from those of devices, in one protocol.
+pub trait Watch: Send {
+    /// Takes bytes; gives the frames that they complete, and of each whether only a controller says such a thing.
+    fn hear(&mut self, bytes: &[u8]) -> Vec<(Vec<u8>, bool)>;
+
+    /// The wire was quiet: what is unfinished stays so.
+    fn quiet(&mut self);
+}
+
+/// Looks out for another master.
+pub(super) struct Masters {
+    watch: Box<dyn Watch>,
+    /// Ours, and until when an adapter may bring them back. An echo comes before the answer.
+    sent: VecDeque<(Vec<u8>, Instant)>,
+    /// Answers in a row that no echo preceded.
+    plain: u32,
+    heard: VecDeque<Instant>,
+    last_bytes: Option<Instant>,
+}
+
+impl Masters {
+    pub fn new(watch: Box<dyn Watch>) -> Self {
+        Self { watch, sent: VecDeque::new(), plain: 0, heard: VecDeque::new(), last_bytes: None }
+    }
+
+    pub fn note_sent(&mut self, bytes: &[u8], until: Instant) {
+        if self.sent.len() >= MOST_SENT {
+            self.sent.pop_front();
+        }
+        self.sent.push_back((bytes.to_vec(), until));
+    }
+
+    pub fn forget(&mut self) {
+        self.sent.clear();
+        self.plain = 0;
+        self.heard.clear();
+        self.watch.quiet();
+    }
+
+    /// Takes bytes, ours that an adapter returns among them.
+    pub fn hear(&mut self, bytes: &[u8], gap: Duration, now: Instant) -> Heard {
+        if self.last_bytes.is_some_and(|last| now.since(last) > gap) {
+            self.watch.quiet();
+        }
+        self.last_bytes = Some(now);
+        let mut foreign = false;
+        for (frame, is_masters) in self.watch.hear(bytes) {
+            self.sent.retain(|(_, until)| *until >= now);
+            let echo = self.sent.iter().position(|(sent, _)| *sent == frame).filter(|_| self.plain < NO_ECHO);
+            if let Some(at) = echo {
+                self.sent.drain(..=at);
+                self.plain = 0;
+                continue;
+            }
+            // what comes after another word is no echo
+            if !self.sent.is_empty() && !is_masters {
+                self.plain = self.plain.saturating_add(1);
+            }
+            self.sent.clear();
+            if is_masters {
+                foreign = true;
+                self.heard.push_back(now);
+            }
+        }
+        self.heard.retain(|at| now.since(*at) <= WITHIN);
+        match (foreign, self.heard.len() >= ENOUGH) {
+            (true, true) => Heard::Master,
+            (true, false) => Heard::Perhaps,
+            (false, _) => Heard::Nobody,
+        }
+    }
+}
+
+/// What [`Masters::hear`] makes of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Heard {
+    Nobody,
+    /// One word, which noise may have made.
+    Perhaps,
+    Master,
+}
