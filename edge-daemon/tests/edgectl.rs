@@ -237,7 +237,7 @@ fn wrong_usage_is_64_and_help_is_no_fault() {
     }
     let help = edgectl(&["--help"]);
     assert_eq!(help.code, Some(0));
-    for command in ["validate", "status", "orders", "outbox", "sale", "chain", "decode", "trace"] {
+    for command in ["validate", "status", "orders", "outbox", "sale", "chain", "decode", "probe", "trace"] {
         assert!(help.out.contains(command), "{command}");
     }
 }

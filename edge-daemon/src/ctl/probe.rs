@@ -81,8 +81,9 @@ fn span(text: &str) -> Result<Span, String> {
 
 impl Wanted {
     fn options(&self) -> Result<Options, Failure> {
+        let modbus_only = self.profile.is_some() || self.framing() == Framing::Tcp;
         let chosen = |(word, protocol): &(&str, Protocol)| {
-            let any = self.protocol.is_empty() && (self.profile.is_none() || *protocol == Protocol::Modbus);
+            let any = self.protocol.is_empty() && (!modbus_only || *protocol == Protocol::Modbus);
             any || self.protocol.iter().any(|wanted| wanted == word)
         };
         let profile = self.profile.as_deref().map(profile).transpose()?;
