@@ -127,7 +127,8 @@ impl Plan {
         }
         for line in &self.lines {
             writeln!(text, "[[line]]\nname = \"{}\"\nprotocol = \"{}\"", line.name, line.protocol.word())?;
-            writeln!(text, "port = {}\npause-before-send-ms = 0\n", toml::Value::String(line.port.clone()))?;
+            writeln!(text, "port = {}", toml::Value::String(line.port.clone()))?;
+            writeln!(text, "pause-before-send-ms = 0\nlisten-before-ms = 0\n")?;
             for dispenser in &line.dispensers {
                 writeln!(text, "[[line.dispenser]]\nfuelling-point = {}", dispenser.fuelling_point)?;
                 writeln!(text, "address = {:#04x}", dispenser.address)?;
