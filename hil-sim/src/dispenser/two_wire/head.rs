@@ -126,6 +126,7 @@ impl Head {
             Action::Lift(nozzle) => self.pump.lift(nozzle, now),
             Action::HangUp => self.pump.hang_up(now),
             Action::Squeeze(squeezed) => self.pump.squeeze(squeezed, now),
+            Action::Power(on) if on == self.pump.powered() => {}
             Action::Power(on) => {
                 let ended = self.pump.fuellings().len();
                 self.pump.power(on, now);

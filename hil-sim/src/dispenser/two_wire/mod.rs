@@ -177,7 +177,9 @@ impl Dispenser for TwoWireDispenser {
     }
 
     fn act(&mut self, action: Action, now: Instant) {
-        if let Action::Power(_) = action {
+        if let Action::Power(on) = action
+            && on != self.head.pump.powered()
+        {
             self.block = None;
             self.refused = false;
             self.outgoing.clear();
