@@ -13,6 +13,8 @@ use forecourt::units::UnitPrice;
 pub(super) const MOST_AUTHORISES: u8 = 3;
 /// Presets of one release; each but the last was refused.
 const MOST_PRESETS: u8 = 2;
+/// Copies of one preset: it cannot be read back, and a block that is lost as a whole looks like one that was taken.
+pub(super) const COPIES: u8 = 2;
 /// From an authorise to the next word (sheet, section 12).
 pub(super) const AUTHORISE_SHOWS: Duration = Duration::from_millis(68);
 /// From a preset to the look whether the handle is still out.
@@ -23,6 +25,8 @@ pub struct Releasing {
     pub(super) step: Step,
     pub(super) repriced: bool,
     pub(super) presets: u8,
+    /// Copies of the last of them that went out.
+    pub(super) copies: u8,
     /// When the preset went out. Without it there is no authorise.
     pub(super) preset_at: Option<Instant>,
     pub(super) authorises: u8,
@@ -59,6 +63,7 @@ impl TwoWireDriver {
             step: Step::Look,
             repriced: false,
             presets: 0,
+            copies: 0,
             preset_at: None,
             authorises: 0,
             sent: None,
@@ -155,11 +160,12 @@ impl TwoWireDriver {
     /// The pump said that it refused the last command or block.
     pub(super) fn handle_data_error(&mut self, now: Instant) {
         let Phase::Releasing(releasing) = &mut self.phase else { return };
-        if releasing.step != Step::Authorise {
+        if releasing.copies == 0 || !matches!(releasing.step, Step::Preset | Step::Authorise) {
             return;
         }
         if releasing.presets < MOST_PRESETS {
             releasing.preset_at = None;
+            releasing.copies = 0;
             releasing.step = Step::Preset;
             self.data_next_at = now + self.habits.data_next_spacing;
             self.pursue();

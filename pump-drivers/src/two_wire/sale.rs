@@ -5,7 +5,7 @@ use super::block::{Digits, GradeTotals, Transaction};
 use super::driver::{TwoWireDriver, alarm};
 use super::ending::Ending;
 use super::prices::{MOST_PRICE_TRIES, PRICE_RETRY, PRICE_SETTLES};
-use super::release::{AUTHORISE_SHOWS, Releasing, Step};
+use super::release::{AUTHORISE_SHOWS, COPIES, Releasing, Step};
 use super::talk::Answer;
 use super::word::Status;
 use core::time::Duration;
@@ -218,9 +218,10 @@ impl TwoWireDriver {
         if let Phase::Releasing(releasing) = &mut self.phase {
             releasing.step = match task {
                 Task::Preset => {
-                    releasing.presets += 1;
+                    releasing.presets += u8::from(releasing.copies == 0);
+                    releasing.copies += 1;
                     releasing.preset_at = Some(now);
-                    Step::Authorise
+                    if releasing.copies < COPIES { Step::Preset } else { Step::Authorise }
                 }
                 _ => Step::Look,
             };
