@@ -134,5 +134,6 @@ pub fn sentence(outcome: &Outcome, layout: &Layout) -> String {
         Outcome::Unheld => "no longer held".into(),
         Outcome::OnSiteOnly => "a hold stands that only a person at the station may lift".into(),
         Outcome::Watching => "live readings follow".into(),
+        Outcome::Office(done) => done.sentence(),
     }
 }

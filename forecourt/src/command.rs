@@ -1,9 +1,11 @@
 //! What the cloud may ask, and the one typed answer to each (contract sections 2 and 4).
 
+use crate::errand::{Done, Errand};
 use crate::hold::Hold;
 use crate::ids::{CommandId, NozzleId, OrderId};
 use crate::order::OrderRequest;
 use crate::pump::State;
+use crate::site::TypedIn;
 use crate::units::UnitPrice;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -77,6 +79,10 @@ pub enum Ask {
         /// For how long, 30 to 300.
         ttl_s: u32,
     },
+    /// A voucher, typed in at the station.
+    Voucher(Box<TypedIn>),
+    /// What only the shell can do.
+    Errand(Errand),
 }
 
 /// The result of a command with the members its row of the contract names.
@@ -172,6 +178,9 @@ pub enum Outcome {
     OnSiteOnly,
     /// Live readings will flow.
     Watching,
+    /// Of an errand or a typed-in code.
+    #[serde(untagged)]
+    Office(Done),
 }
 
 impl Outcome {
@@ -207,6 +216,7 @@ impl Outcome {
             Self::Unheld => "unheld",
             Self::OnSiteOnly => "on_site_only",
             Self::Watching => "watching",
+            Self::Office(done) => done.word(),
         }
     }
 }

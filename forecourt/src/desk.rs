@@ -4,6 +4,7 @@
 //! waits for the commit's ticket; what must not wait for a disk (a stop) goes out at once.
 
 use crate::command::Reply;
+use crate::errand::Asked;
 use crate::ids::{CommandId, FuellingPointId, NozzleId, OrderId, ReleaseId, UuidMaker};
 use crate::layout::Layout;
 use crate::ledger::{EndedOrder, Ticket, Write};
@@ -40,6 +41,8 @@ pub enum Output {
     Step(OrderStep),
     /// Running figures of a watched nozzle.
     Live(Live),
+    /// For the shell, which answers with [`crate::site::Site::handle_errand_done`].
+    Errand(Box<Asked>),
 }
 
 /// A step of an order, best effort (`fuel.order.state.v1`).
@@ -107,6 +110,8 @@ pub(crate) struct Desk {
     pub(crate) store_failing: bool,
     /// The process is about to end: no new release.
     pub(crate) stopping: bool,
+    /// Name of the open shift.
+    pub(crate) shift: Option<String>,
 }
 
 impl Desk {
@@ -125,6 +130,7 @@ impl Desk {
             online: false,
             store_failing: false,
             stopping: false,
+            shift: None,
         }
     }
 
@@ -168,6 +174,11 @@ impl Desk {
         true
     }
 
+    /// Whether a command has its answer, though that may not be durable yet.
+    pub(crate) fn is_answered(&self, id: &CommandId) -> bool {
+        self.replies.contains_key(id)
+    }
+
     pub(crate) fn say(&mut self, output: Output) {
         self.outputs.push_back(output);
     }
@@ -194,6 +205,11 @@ impl Turn<'_> {
 
     pub(crate) fn online(&self) -> bool {
         self.desk.online
+    }
+
+    /// The shift of what ends now.
+    pub(crate) fn shift(&self) -> String {
+        self.desk.shift.clone().unwrap_or_else(|| self.desk.layout.shift_of(self.now.utc))
     }
 
     pub(crate) fn may_release(&self) -> bool {

@@ -12,7 +12,7 @@
 
 use crate::desk::{After, Live, Turn};
 use crate::hold::Hold;
-use crate::ids::{FuellingPointId, NozzleId, OrderId, ReleaseId};
+use crate::ids::{CustomerToken, FuellingPointId, NozzleId, OrderId, ReleaseId};
 use crate::layout::FuellingPointLayout;
 use crate::ledger::{KnownTotaliser, Release, Write};
 use crate::order::{Order, OrderPhase, ReleaseReason};
@@ -320,6 +320,15 @@ impl FuellingPoint {
     // ---- orders ------------------------------------------------------------------------------------------------------------
 
     /// Takes an order that was found to fit. Returns how many stand before it; with 0 it is armed.
+    /// No order here names a customer any more.
+    pub(crate) fn forget_customer(&mut self, customer: &CustomerToken) {
+        let current = self.current.as_mut().and_then(|current| current.order.as_mut());
+        let moved = self.moved_out.as_mut().map(|moved| &mut moved.order);
+        for order in current.into_iter().chain(moved).chain(&mut self.queue).chain(&mut self.shelved) {
+            order.request.forget_customer(customer);
+        }
+    }
+
     pub(crate) fn take_order(&mut self, order: Order, turn: &mut Turn<'_>) -> usize {
         let place = order.place;
         self.enqueue(order, turn);

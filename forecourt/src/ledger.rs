@@ -6,6 +6,7 @@ use crate::ids::{CommandId, FuellingPointId, NozzleId, OrderId, ReleaseId};
 use crate::order::{Order, OrderEnd};
 use crate::pump::{Preset, Reading};
 use crate::record::Record;
+use crate::site::{OfficeMemory, OfficeWrite};
 use crate::time::UtcTime;
 use crate::units::{UnitPrice, Volume};
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,8 @@ pub enum Write {
         /// What happened.
         record: Box<Record>,
     },
+    /// Of the office.
+    Office(Box<OfficeWrite>),
 }
 
 /// A totaliser as last stored.
@@ -106,6 +109,8 @@ pub struct Memory {
     pub last_release: u64,
     /// Highest queue place ever used.
     pub last_place: u64,
+    /// Open periods and wrong codes.
+    pub office: OfficeMemory,
 }
 
 /// Look-ups in what is already durable. Rows not yet committed are the core's own to remember.

@@ -74,6 +74,17 @@ pub struct OrderRequest {
     pub content_hash: String,
 }
 
+impl OrderRequest {
+    /// Takes the customer, and the plate that goes with it, out of an order of theirs. True if it was one.
+    pub fn forget_customer(&mut self, customer: &CustomerToken) -> bool {
+        let theirs = self.customer.as_ref() == Some(customer);
+        if theirs {
+            (self.customer, self.plate_masked) = (None, None);
+        }
+        theirs
+    }
+}
+
 /// Where an order stands (contract section 4). `Ended` says how.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "phase")]

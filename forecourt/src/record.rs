@@ -2,6 +2,7 @@
 
 use crate::ids::{FuellingPointId, Grade, NozzleId, OrderId, PriceSetId};
 use crate::order::{Basis, Limit, ReleaseReason};
+use crate::report::{Anchor, Report};
 use crate::time::{ClockQuality, UtcTime};
 use crate::units::{Currency, Money, UnitPrice, Volume};
 use serde::{Deserialize, Serialize};
@@ -227,6 +228,10 @@ pub enum Record {
     Alarm(Alarm),
     /// Something a person did.
     Audit(Audit),
+    /// A shift or a day, added up.
+    Report(Box<Report>),
+    /// The chain up to here.
+    Anchor(Anchor),
 }
 
 impl Record {
@@ -240,6 +245,8 @@ impl Record {
             Self::Unaccounted(_) => "fuel.unaccounted.v1",
             Self::Alarm(_) => "fuel.alarm.v1",
             Self::Audit(_) => "fuel.audit.v1",
+            Self::Report(_) => "fuel.report.v1",
+            Self::Anchor(_) => "fuel.anchor.v1",
         }
     }
 
@@ -249,7 +256,8 @@ impl Record {
         match self {
             Self::Sale(_) | Self::Released(_) | Self::Review(_) => 0,
             Self::Alarm(_) | Self::Unaccounted(_) => 1,
-            Self::Audit(_) => 3,
+            Self::Report(_) => 2,
+            Self::Audit(_) | Self::Anchor(_) => 3,
         }
     }
 

@@ -2,10 +2,13 @@
 //!
 //! Four verbs, as every core here: `handle_*` with time as an argument, `handle_timeout`, `poll_timeout`, `poll_output`.
 
+mod office;
+
 use crate::authorisation::{self, Decision};
 use crate::command::{Ask, Command, Nozzles, Outcome, Reply};
 use crate::desk::{After, Desk, Turn};
 pub use crate::desk::{Live, OrderStep, Output};
+pub use office::{OfficeMemory, OfficeWrite, TypedIn};
 use crate::fuelling_point::{FuellingPoint, MovedOut, TooLate};
 use crate::hold::Hold;
 use crate::ids::{CommandId, FuellingPointId, NozzleId, OrderId, UuidMaker};
@@ -46,6 +49,7 @@ pub struct Site {
     store_failing: bool,
     /// There is no room for many more.
     disk_full: bool,
+    office: office::Office,
 }
 
 impl Site {
@@ -98,6 +102,7 @@ impl Site {
             station_held: false,
             store_failing: false,
             disk_full: false,
+            office: office::Office::default(),
         }
     }
 
@@ -220,6 +225,9 @@ impl Site {
 
     /// Handles every deadline that is due.
     pub fn handle_timeout(&mut self, now: Now) {
+        if self.office.due().is_some_and(|due| due <= now.mono) {
+            self.turn_periods(now);
+        }
         let due: Vec<FuellingPointId> = self
             .points
             .values()
@@ -240,7 +248,7 @@ impl Site {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let points = self.points.values().filter_map(|point| point.poll_timeout().map(|(due, _)| due));
-        points.chain(self.watches.values().map(|watch| watch.until)).min()
+        points.chain(self.watches.values().map(|watch| watch.until)).chain(self.office.due()).min()
     }
 
     /// The next thing to do; call until `None`.
@@ -264,6 +272,11 @@ impl Site {
 
     /// A command that passed signature, form and age. Its one reply follows as an output, once it is durable.
     pub fn handle_command(&mut self, command: Command, ledger: &dyn Ledger, now: Now) {
+        self.take_command(command, None, ledger, now);
+    }
+
+    /// `local` says who asks, where that is not the platform.
+    fn take_command(&mut self, command: Command, local: Option<&str>, ledger: &dyn Ledger, now: Now) {
         if self.desk.repeat_when_stored(&command.id) {
             return;
         }
@@ -272,18 +285,33 @@ impl Site {
             return;
         }
         let Command { id, kind, ask, overloaded } = command;
+        let ask = match ask {
+            Ask::Errand(errand) => return self.send_errand(id, kind, errand, local),
+            ask => ask,
+        };
+        let act = local.map(|who| office::Act::of(who, &kind, &ask));
+        let gate = Gate { station_held: self.station_held, overloaded };
         let mut turn = self.desk.turn(now);
         let outcome = match ask {
             Ask::Authorise(request) => authorise(
                 &mut self.points,
                 *request,
                 ledger,
-                Gate { station_held: self.station_held, overloaded },
+                gate,
                 &mut turn,
             ),
+            Ask::Voucher(typed) => office::redeem(&mut self.points, &mut self.office, &typed, ledger, gate, &mut turn),
+            // Sent on its way above.
+            Ask::Errand(_) => return,
             Ask::Cancel { order_id, .. } => cancel(&mut self.points, &order_id, ledger, &mut turn),
             Ask::Move { order_id, to_nozzle } => {
-                match begin_move(&mut self.points, &order_id, to_nozzle, ledger, self.station_held, &mut turn) {
+                let begun = begin_move(&mut self.points, &order_id, to_nozzle, ledger, self.station_held, &mut turn);
+                if !matches!(begun, Begun::Answer(_))
+                    && let Some(act) = &act
+                {
+                    turn.record(Record::Audit(act.audit(&Outcome::Moved)));
+                }
+                match begun {
                     Begun::Answer(outcome) => outcome,
                     Begun::Left(moved) => {
                         self.moving.insert(order_id, Moving { id, kind });
@@ -316,6 +344,9 @@ impl Site {
                 if known { Outcome::Watching } else { Outcome::UnknownNozzle }
             }
         };
+        if let Some(act) = act {
+            turn.record(Record::Audit(act.audit(&outcome)));
+        }
         turn.reply(reply(id, kind, outcome, turn.layout()));
         turn.finish();
     }

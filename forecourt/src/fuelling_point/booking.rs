@@ -405,7 +405,7 @@ impl FuellingPoint {
             recovered: current.recovered,
             clock: turn.now.clock,
             attendant: None,
-            shift: Some(layout.shift_of(turn.now.utc)),
+            shift: Some(turn.shift()),
             flags,
             context: request.map_or_else(|| "{}".into(), |request| request.context.clone()),
             sale_id: turn.new_id(),

@@ -67,6 +67,8 @@ impl Books {
                     self.holds.insert(*nozzle, holds.clone());
                 }
                 Write::Record { record, .. } => self.append(record),
+                // The office stays closed here.
+                Write::Office(_) => {}
             }
         }
         good
@@ -82,7 +84,7 @@ impl Books {
             },
             Record::Released(released) => Entry::Released { order: released.order_id.clone() },
             Record::Unaccounted(found) => Entry::Unaccounted { volume: found.volume.get() },
-            Record::Review(_) | Record::Alarm(_) | Record::Audit(_) => return,
+            Record::Review(_) | Record::Alarm(_) | Record::Audit(_) | Record::Report(_) | Record::Anchor(_) => return,
         };
         self.outbox.insert(self.chain.len());
         self.chain.push(entry);
@@ -97,6 +99,7 @@ impl Books {
             holds: self.holds.clone(),
             last_release: self.last_release,
             last_place: self.last_place,
+            ..Memory::default()
         }
     }
 

@@ -304,7 +304,7 @@ impl Station {
                 }
                 Output::Pump { command, .. } => self.to_driver.push_back(command),
                 Output::Reply(reply) => self.hear_reply(&reply, fault),
-                Output::Nozzle(_) | Output::Step(_) | Output::Live(_) => {}
+                Output::Nozzle(_) | Output::Step(_) | Output::Live(_) | Output::Errand(_) => {}
             }
         }
         // What is stored, the driver hears at once: when it does changes nothing that outlives it.

@@ -4,5 +4,6 @@
 mod any_sequence;
 mod listened;
 mod model;
+mod office;
 mod scenes;
 mod table;

@@ -1,6 +1,7 @@
 //! A store and dispensers as simple as can be, so that the core's promises can be checked from outside.
 
 use forecourt::command::{Ask, Command, Reply};
+use forecourt::errand::Asked;
 use forecourt::hold::Hold;
 use forecourt::ids::{CommandId, FuellingPointId, Grade, NozzleId, OrderId, PriceSetId, UuidMaker};
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
@@ -8,10 +9,12 @@ use forecourt::ledger::{EndedOrder, KnownTotaliser, Ledger, Memory, Release, Tic
 use forecourt::order::{Basis, Limit, Order, OrderPhase, OrderRequest};
 use forecourt::pump::{Authorise, FromPump, Preset, PumpCommand, PumpEvent, Reading, Refusal, Snapshot, State, Token};
 use forecourt::record::{Record, Sale};
-use forecourt::site::{Output, Site};
+use forecourt::period::{Period, Plan};
+use forecourt::site::{OfficeMemory, OfficeWrite, Output, Site};
 use forecourt::testing::capabilities;
 use forecourt::time::{ClockQuality, Instant, Now, UtcTime};
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
+use forecourt::voucher::VoucherAuthority;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -70,6 +73,10 @@ pub struct Books {
     pub totalisers: BTreeMap<NozzleId, KnownTotaliser>,
     pub holds: BTreeMap<NozzleId, Vec<Hold>>,
     pub records: Vec<Record>,
+    pub office: OfficeMemory,
+    /// Periods that were closed, in order.
+    pub closed: Vec<Period>,
+    pub anchors: u32,
     last_release: u64,
     last_place: u64,
 }
@@ -104,6 +111,14 @@ impl Books {
                     self.holds.insert(*nozzle, holds.clone());
                 }
                 Write::Record { record, .. } => self.records.push((**record).clone()),
+                Write::Office(write) => match &**write {
+                    OfficeWrite::CodeEntry(codes) => self.office.codes = *codes,
+                    OfficeWrite::Turned { turned, .. } => {
+                        self.closed.extend(turned.closed.clone());
+                        self.office.open.insert(turned.open.scope, turned.open.clone());
+                    }
+                    OfficeWrite::Anchor { .. } => self.anchors += 1,
+                },
             }
         }
     }
@@ -121,6 +136,7 @@ impl Books {
             holds: self.holds.clone(),
             last_release: self.last_release,
             last_place: self.last_place,
+            office: self.office.clone(),
         }
     }
 
@@ -409,9 +425,13 @@ pub struct World {
     pub pumps: Vec<Pump>,
     pub mono: u64,
     pub replies: Vec<Reply>,
+    /// Handed out, not done.
+    pub errands: Vec<Asked>,
     pending: VecDeque<(Ticket, Vec<Write>)>,
     boots: u8,
     commands: u32,
+    /// The office, where it is open.
+    pub office: Option<(Plan, Option<VoucherAuthority>)>,
 }
 
 const EPOCH_MS: i64 = 1_795_250_000_000;
@@ -426,9 +446,11 @@ impl World {
             pumps: vec![Pump::new(1), Pump::new(2)],
             mono: 0,
             replies: Vec::new(),
+            errands: Vec::new(),
             pending: VecDeque::new(),
             boots: 0,
             commands: 0,
+            office: None,
         };
         world.run();
         world.commit_all();
@@ -458,6 +480,7 @@ impl World {
                         self.pumps[usize::from(fp.0) - 1].command(command);
                     }
                     Output::Reply(reply) => self.replies.push(reply),
+                    Output::Errand(asked) => self.errands.push(*asked),
                     _ => {}
                 }
             }
@@ -509,7 +532,21 @@ impl World {
             pump.forget();
             pump.reconnect();
         }
+        self.enter_office();
         self.run();
+    }
+
+    pub fn open_office(&mut self, plan: Plan, authority: Option<VoucherAuthority>) {
+        self.office = Some((plan, authority));
+        self.enter_office();
+        self.commit_all();
+    }
+
+    fn enter_office(&mut self) {
+        if let Some((plan, authority)) = self.office.clone() {
+            let now = self.now();
+            self.site.open_office(plan, authority, self.books.office.clone(), now);
+        }
     }
 
     pub fn ask_as(&mut self, id: &str, ask: Ask) {

@@ -52,7 +52,7 @@ impl Bench {
                 }
                 Output::Pump { command, .. } => said.push(told(&command)),
                 Output::Reply(reply) => said.push(format!("reply {}", reply.outcome.word())),
-                Output::Nozzle(_) | Output::Step(_) | Output::Live(_) => {}
+                Output::Nozzle(_) | Output::Step(_) | Output::Live(_) | Output::Errand(_) => {}
             }
         }
         said
@@ -139,6 +139,8 @@ fn written(write: &Write) -> Option<String> {
             Record::Unaccounted(found) => format!("unaccounted {}", found.volume.get()),
             Record::Alarm(alarm) => format!("alarm {}", alarm.alarm),
             Record::Audit(_) => "audit".into(),
+            Record::Report(_) => "report".into(),
+            Record::Anchor(_) => "anchor".into(),
         }),
         _ => None,
     }
