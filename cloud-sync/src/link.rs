@@ -97,6 +97,8 @@ pub enum Input {
     Progress(Box<OrderStep>),
     /// A running fuelling, while watched.
     Live(Box<LiveReading>),
+    /// A key of the platform is trusted no longer.
+    Revoked(String),
     /// The daemon stops: say goodbye.
     Stop,
 }
@@ -327,6 +329,7 @@ impl Link {
             }
             // Worth nothing a moment later, so not kept.
             Input::Progress(_) | Input::Live(_) => {}
+            Input::Revoked(kid) => self.revoke(&kid),
             Input::Stop => self.handle_stop(),
         }
     }

@@ -53,6 +53,8 @@ pub enum Told {
     Live(Box<crate::wire::state::LiveReading>),
     /// Records were committed.
     OutboxChanged,
+    /// A key of the platform is trusted no longer.
+    Revoked(String),
     /// Say goodbye and end.
     Stop,
 }
@@ -66,6 +68,7 @@ impl From<Told> for Input {
             Told::Progress(step) => Self::Progress(step),
             Told::Live(reading) => Self::Live(reading),
             Told::OutboxChanged => Self::OutboxChanged,
+            Told::Revoked(kid) => Self::Revoked(kid),
             Told::Stop => Self::Stop,
         }
     }

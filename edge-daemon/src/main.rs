@@ -1,7 +1,7 @@
 //! `edge-daemon`: runs a station.
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use edge_daemon::config::{self, Config, LogFormat, LogLevel};
+use edge_daemon::config::{self, Config, LogFormat, LogLevel, kept};
 use edge_daemon::store::StoreFault;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,18 +51,22 @@ fn main() -> ExitCode {
         }
     };
     let Command::Run { config: path } = arguments.command;
-    let config = match config::load(&path) {
-        Ok((config, warnings)) => {
+    let loaded = match kept::load(&path) {
+        Ok((loaded, warnings)) => {
             warnings.iter().for_each(|warning| eprintln!("{}: {warning}", path.display()));
-            config
+            loaded
         }
         Err(fault) => {
             eprintln!("{fault}");
             return ExitCode::from(EX_CONFIG);
         }
     };
-    log_to(&config);
-    match edge_daemon::daemon::run(&config) {
+    log_to(&loaded.config);
+    if let Some(document) = &loaded.kept.current {
+        let (version, at) = (document.version, document.at);
+        tracing::info!(version, %at, "a configuration of the platform is in force; edgectl config show tells what the file still decides");
+    }
+    match edge_daemon::daemon::run(&loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

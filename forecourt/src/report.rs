@@ -101,6 +101,8 @@ pub struct Report {
     pub after_sequence: String,
     /// And this one is the last of them.
     pub through_sequence: String,
+    /// Records of this range that a damaged store has lost: what they sold is not in the sums.
+    pub missing_records: u64,
     /// Sold by all nozzles.
     pub total: Sum,
     /// By nozzle and grade.
@@ -135,6 +137,17 @@ pub struct Sold {
     pub amount: Money,
     /// Unexplained before it.
     pub unaccounted: Volume,
+}
+
+/// Where in the chain a period lies.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Range {
+    /// Its records come after this sequence, 12 digits as records carry it.
+    pub after: String,
+    /// And this is the last.
+    pub through: String,
+    /// Records of the range that are not in the store.
+    pub missing: u64,
 }
 
 /// Adds up one period.
@@ -200,7 +213,7 @@ impl Tally {
 
     /// The report.
     #[must_use]
-    pub fn finish(self, of: &Period, part: u32, currency: Currency, through: [String; 2], outbox: OutboxCounters) -> Report {
+    pub fn finish(self, of: &Period, part: u32, currency: Currency, range: Range, outbox: OutboxCounters) -> Report {
         let mut grades: BTreeMap<Grade, GradeRow> = BTreeMap::new();
         let mut total = Sum::default();
         for row in self.rows.values() {
@@ -213,7 +226,6 @@ impl Tally {
             join(&mut grade.test, row.test);
             join(&mut total, row.sold);
         }
-        let [after_sequence, through_sequence] = through;
         Report {
             scope: of.scope,
             period: of.name.clone(),
@@ -221,8 +233,9 @@ impl Tally {
             from: of.start,
             to: of.end,
             currency,
-            after_sequence,
-            through_sequence,
+            after_sequence: range.after,
+            through_sequence: range.through,
+            missing_records: range.missing,
             total,
             nozzles: self.rows.into_values().collect(),
             grades: grades.into_values().collect(),
@@ -262,7 +275,7 @@ mod tests {
     }
 
     fn finish(tally: Tally) -> Report {
-        tally.finish(&period(), 1, Currency::CNY, [String::new(), String::new()], OutboxCounters::default())
+        tally.finish(&period(), 1, Currency::CNY, Range::default(), OutboxCounters::default())
     }
 
     proptest! {

@@ -126,6 +126,7 @@ impl Voucher {
 pub struct VoucherAuthority {
     station: StationId,
     key: VoucherKey,
+    not_before: Option<UtcTime>,
 }
 
 /// What a voucher is worth at a moment.
@@ -145,7 +146,13 @@ impl VoucherAuthority {
     /// For one station.
     #[must_use]
     pub const fn new(station: StationId, key: VoucherKey) -> Self {
-        Self { station, key }
+        Self { station, key, not_before: None }
+    }
+
+    /// Takes no voucher whose slot began before this: an earlier store may have served it and cannot be asked any more.
+    #[must_use]
+    pub fn refusing_before(self, at: UtcTime) -> Self {
+        Self { not_before: Some(at), ..self }
     }
 
     /// The check value: RFC 4226 section 5.3 over HMAC-SHA-256, the last nibble of the 32 bytes gives the offset, modulo 10^7.
@@ -160,6 +167,11 @@ impl VoucherAuthority {
         u32::from_be_bytes(four) % CHECK_VALUES
     }
 
+    fn is_before(&self, slot: u64) -> bool {
+        let begins = i64::try_from(slot).unwrap_or(i64::MAX).saturating_mul(SLOT_MS).saturating_add(FIRST_SLOT_MS);
+        self.not_before.is_some_and(|not_before| begins < not_before.unix_ms())
+    }
+
     /// Judges a voucher at a moment.
     #[must_use]
     pub fn judge(&self, voucher: &Voucher, now: UtcTime) -> Judgement {
@@ -168,7 +180,7 @@ impl VoucherAuthority {
         let back = (present + CYCLE - voucher.slot_in_cycle) % CYCLE;
         let genuine = |slot: u64| self.check_value(&voucher.digits, slot) == voucher.check;
         match present.checked_sub(back) {
-            Some(slot) if genuine(slot) && back <= SLOTS_AFTER => Judgement::Good,
+            Some(slot) if genuine(slot) && back <= SLOTS_AFTER && !self.is_before(slot) => Judgement::Good,
             Some(slot) if genuine(slot) => Judgement::Expired,
             _ if genuine(present + CYCLE - back) => Judgement::NotYet,
             _ => Judgement::Wrong,
@@ -259,6 +271,8 @@ mod tests {
         assert_eq!(authority.judge(&voucher, start()), Judgement::Good);
         assert_eq!(authority.judge(&voucher, end.plus_ms(-1)), Judgement::Good);
         assert_eq!(authority.judge(&voucher, end), Judgement::Expired);
+        let careful = authority.clone().refusing_before(minutes(1));
+        assert_eq!(careful.judge(&voucher, minutes(2)), Judgement::Expired);
         // A thousand slots later the same three digits name another slot.
         assert_eq!(authority.judge(&voucher, minutes(10_000)), Judgement::Wrong);
         assert_eq!(authority.judge(&voucher, minutes(-10_000)), Judgement::NotYet);

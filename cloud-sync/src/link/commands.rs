@@ -2,6 +2,7 @@
 
 use super::{Counters, DeliveryId, HELD_BACK, Link, Notice, Output, Timer};
 use crate::outbox::ask::{StoreAnswer, StoreAsk};
+use crate::outbox::store::{ReportPlace, StoreFault};
 use crate::wire::command::{self, Inbound, Opened};
 use crate::wire::jws::KeySet;
 use crate::wire::reply::{Answer, LinkReply, link_data, repeated_data, site_data};
@@ -284,6 +285,7 @@ impl Link {
                     Ok(_) | Err(_) => self.refuse_overloaded(&command, now.utc),
                 }
             }
+            StoreAnswer::ReportFound { command, place } => self.answer_report(command, place, now.utc),
             // Not being able to remember it is no reason to keep the answer back.
             StoreAnswer::Kept { reply, result } => {
                 let Some(open) = reply.command_id.as_ref().and_then(|id| self.commands.open.remove(id)) else { return };
@@ -315,10 +317,36 @@ impl Link {
             Ok(Inbound::Resend { from, to }) => {
                 self.out.push_back(Output::Ask(StoreAsk::CountRange { command: id.clone(), from, to }));
             }
+            Ok(Inbound::Report { scope, period }) => {
+                self.out.push_back(Output::Ask(StoreAsk::FindReport { command: id.clone(), scope, period }));
+            }
             // These never come here: they are not remembered.
             Ok(Inbound::Ack(_) | Inbound::Nack { .. }) => {}
             Err(refused) => self.keep(id.clone(), refused, now.utc),
         }
+    }
+
+    fn answer_report(&mut self, command: CommandId, place: Result<ReportPlace, StoreFault>, at: UtcTime) {
+        let Some(open) = self.commands.open.get(&command) else { return };
+        let (answer, detail) = match place {
+            Ok(ReportPlace::Made(sequences)) => {
+                if sequences.iter().any(|sequence| self.outbox.handle_resend(*sequence, *sequence).is_err()) {
+                    return self.refuse_overloaded(&command, at);
+                }
+                (Answer::Queued, "the report goes out again, the same bytes")
+            }
+            Ok(ReportPlace::Open) => (Answer::Queued, "the period is not over: its report follows when it is"),
+            Ok(ReportPlace::Unknown) => (Answer::UnknownRange, "no report of this period is kept here"),
+            // For now only, so not remembered.
+            Err(_) => return self.refuse_overloaded(&command, at),
+        };
+        let reply = open.opened.answer(answer, detail);
+        self.keep(command, reply, at);
+    }
+
+    /// Commands signed with this key are refused from now on.
+    pub(super) fn revoke(&mut self, kid: &str) {
+        self.commands.keys.remove(kid);
     }
 
     /// An answer of the link's own is durable before it is sent, so that a repeat gets the same.

@@ -549,3 +549,40 @@ fn a_slow_store_keeps_commands_waiting_and_nothing_else() {
     }
     assert_eq!(scene.commands.len(), 1);
 }
+
+/// The answer to a request for a report, and how many records went out with it.
+fn asked_for_report(scene: &mut Scene, id: &str) -> (Value, usize) {
+    let data = json!({"scope":"day","period":"2026-11-21"});
+    let command = scene.command(id, "fuel.report.request.v1", data);
+    scene.receive(command);
+    let on = |topic: &str| scene.published.iter().filter(|message| message.topic.ends_with(topic)).collect::<Vec<_>>();
+    let reply = on("/reply")[0];
+    let outcome = serde_json::from_slice::<Value>(&reply.payload).expect("JSON")["data"].clone();
+    let records = on("/event").len();
+    scene.puback_all();
+    (outcome, records)
+}
+
+#[test]
+fn a_report_asked_for_goes_out_again_or_follows_or_is_not_known() {
+    use crate::outbox::store::ReportPlace;
+    use forecourt::period::Scope;
+    let mut scene = Scene::connected();
+    let word = |(reply, records): (Value, usize)| (reply["result"].as_str().expect("a word").to_owned(), records);
+    assert_eq!(word(asked_for_report(&mut scene, "c-1")), ("unknown_range".into(), 0));
+    let place = (Scope::Day, "2026-11-21".to_owned());
+    scene.store.reports.insert(place.clone(), ReportPlace::Open);
+    assert_eq!(word(asked_for_report(&mut scene, "c-2")), ("queued".into(), 0));
+    scene.store.append(Row { sequence: 7, id: Uuid::from_u128(7), priority: 2, bytes: b"{}".to_vec(), settled: true });
+    scene.store.reports.insert(place, ReportPlace::Made(vec![7]));
+    assert_eq!(word(asked_for_report(&mut scene, "c-3")), ("queued".into(), 1));
+    let (repeat, records) = asked_for_report(&mut scene, "c-3");
+    assert_eq!((&repeat["repeated"], records), (&Value::from(true), 0), "a repeat sends nothing again");
+}
+
+#[test]
+fn a_revoked_key_is_refused_at_once() {
+    let mut scene = Scene::connected();
+    scene.tell(Input::Revoked(crate::wire::command::testing::JWKS_KID.into()));
+    assert_eq!(asked_for_report(&mut scene, "c-1").0["result"], "bad_signature");
+}

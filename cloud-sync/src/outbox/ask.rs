@@ -1,8 +1,9 @@
 //! Asks to the store and its answers, as messages, so that a commit on the store's thread never holds up the link.
 
-use crate::outbox::store::{Ack, OutboxStore, Refused, Row, StoreFault};
+use crate::outbox::store::{Ack, OutboxStore, Refused, ReportPlace, Row, StoreFault};
 use crate::wire::reply::{LinkReply, Remembered};
 use forecourt::ids::CommandId;
+use forecourt::period::Scope;
 use forecourt::time::UtcTime;
 use uuid::Uuid;
 
@@ -37,6 +38,15 @@ pub enum StoreAsk {
         from: u64,
         /// Last sequence.
         to: u64,
+    },
+    /// Where the report of a period stands.
+    FindReport {
+        /// The command that asked for it.
+        command: CommandId,
+        /// Of a shift or of a day.
+        scope: Scope,
+        /// Its name.
+        period: String,
     },
     /// The platform has stored these.
     Acknowledge(Vec<Ack>),
@@ -99,6 +109,13 @@ pub enum StoreAnswer {
         /// How many.
         count: Result<u64, StoreFault>,
     },
+    /// To [`StoreAsk::FindReport`].
+    ReportFound {
+        /// As asked.
+        command: CommandId,
+        /// Where.
+        place: Result<ReportPlace, StoreFault>,
+    },
     /// To [`StoreAsk::Acknowledge`].
     Acknowledged {
         /// As asked.
@@ -144,6 +161,10 @@ pub fn serve(store: &mut dyn OutboxStore, ask: StoreAsk) -> StoreAnswer {
         StoreAsk::Range { from, to, limit } => StoreAnswer::Range { limit, rows: store.range(from, to, limit) },
         StoreAsk::CountRange { command, from, to } => {
             StoreAnswer::Counted { command, from, to, count: store.count_range(from, to) }
+        }
+        StoreAsk::FindReport { command, scope, period } => {
+            let place = store.report(scope, &period);
+            StoreAnswer::ReportFound { command, place }
         }
         StoreAsk::Acknowledge(acks) => {
             let result = store.acknowledge(&acks);

@@ -345,7 +345,10 @@ impl Outbox {
                     self.asks.push_back(StoreAsk::SetAside(sequence));
                 }
             }
-            StoreAnswer::Counted { .. } | StoreAnswer::Recalled { .. } | StoreAnswer::Kept { .. } => {}
+            StoreAnswer::Counted { .. }
+            | StoreAnswer::ReportFound { .. }
+            | StoreAnswer::Recalled { .. }
+            | StoreAnswer::Kept { .. } => {}
         }
     }
 

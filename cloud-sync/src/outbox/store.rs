@@ -5,6 +5,7 @@
 
 use crate::wire::reply::Remembered;
 use forecourt::ids::CommandId;
+use forecourt::period::Scope;
 use forecourt::time::UtcTime;
 use uuid::Uuid;
 
@@ -93,6 +94,12 @@ pub trait OutboxStore {
     /// [`StoreFault`]
     fn count_range(&self, from: u64, to: u64) -> Result<u64, StoreFault>;
 
+    /// Where the report of a period stands.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    fn report(&self, scope: Scope, period: &str) -> Result<ReportPlace, StoreFault>;
+
     /// The outbox in figures.
     ///
     /// # Errors
@@ -128,6 +135,17 @@ pub trait OutboxStore {
     /// # Errors
     /// [`StoreFault`]
     fn remember(&mut self, id: &CommandId, answer: &Remembered, at: UtcTime) -> Result<(), StoreFault>;
+}
+
+/// Where the report of a period stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ReportPlace {
+    /// Sealed in these records, of which there are several only where the clock was set back.
+    Made(Vec<u64>),
+    /// The period is not over.
+    Open,
+    /// Never heard of, or kept no longer.
+    Unknown,
 }
 
 /// A record that the platform refused.

@@ -1,8 +1,9 @@
 //! The outbox's store in memory, for tests and simulation.
 
-use crate::outbox::store::{Ack, Counts, OutboxStore, Refused, Row, StoreFault};
+use crate::outbox::store::{Ack, Counts, OutboxStore, Refused, ReportPlace, Row, StoreFault};
 use crate::wire::reply::Remembered;
 use forecourt::ids::CommandId;
+use forecourt::period::Scope;
 use forecourt::time::UtcTime;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -14,6 +15,8 @@ pub struct MemoryStore {
     refusals: BTreeMap<u64, u32>,
     set_aside: BTreeSet<u64>,
     answers: BTreeMap<CommandId, Remembered>,
+    /// Where reports stand.
+    pub reports: BTreeMap<(Scope, String), ReportPlace>,
     /// While set, every ask fails.
     pub broken: bool,
 }
@@ -67,6 +70,11 @@ impl OutboxStore for MemoryStore {
     fn count_range(&self, from: u64, to: u64) -> Result<u64, StoreFault> {
         self.check("count rows")?;
         Ok(u64::try_from(self.kept(from, to).count()).unwrap_or(u64::MAX))
+    }
+
+    fn report(&self, scope: Scope, period: &str) -> Result<ReportPlace, StoreFault> {
+        self.check("look up a report")?;
+        Ok(self.reports.get(&(scope, period.to_owned())).cloned().unwrap_or(ReportPlace::Unknown))
     }
 
     fn counts(&self) -> Result<Counts, StoreFault> {

@@ -8,11 +8,13 @@ use crate::wire::chain::{read_sequence, sha256_hex};
 use crate::wire::content::{BadContent, Members};
 use crate::wire::envelope::canonical;
 use crate::wire::jws::{Compact, KeySet};
+use crate::wire::office;
 use crate::wire::reply::{Answer, LinkReply};
 use crate::wire::strict;
 use forecourt::command::{Ask, Command, Nozzles};
 use forecourt::ids::{CommandId, CustomerToken, Grade, OrderId, StationId};
 use forecourt::order::{Basis, Limit, OrderRequest};
+use forecourt::period::Scope;
 use forecourt::time::UtcTime;
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
 use serde_json::{Map, Value};
@@ -44,6 +46,10 @@ enum Kind {
     Hold,
     Unhold,
     Watch,
+    Config,
+    Report,
+    Revoke,
+    Erase,
     Ack,
     Nack,
     Resend,
@@ -60,6 +66,10 @@ impl Kind {
             "fuel.nozzle.hold.v1" => Self::Hold,
             "fuel.nozzle.unhold.v1" => Self::Unhold,
             "fuel.watch.v1" => Self::Watch,
+            "fuel.config.set.v1" => Self::Config,
+            "fuel.report.request.v1" => Self::Report,
+            "fuel.credentials.revoke.v1" => Self::Revoke,
+            "fuel.privacy.erase.v1" => Self::Erase,
             "fuel.ack.v1" => Self::Ack,
             "fuel.nack.v1" => Self::Nack,
             "fuel.resend.v1" => Self::Resend,
@@ -89,6 +99,13 @@ pub enum Inbound {
         /// Last sequence.
         to: u64,
     },
+    /// The outbox: a report to be sent again.
+    Report {
+        /// Of a shift or of a day.
+        scope: Scope,
+        /// Its name.
+        period: String,
+    },
 }
 
 /// A command whose signature holds, that is for this station and of a type known here. Neither time nor content is checked yet.
@@ -98,6 +115,8 @@ pub struct Opened {
     kind: Kind,
     name: String,
     time: UtcTime,
+    /// The key that signed it.
+    signed_by: String,
     data: Map<String, Value>,
 }
 
@@ -114,7 +133,11 @@ pub fn open(bytes: &[u8], keys: &KeySet, station: &StationId) -> Result<Opened, 
         Compact::split(bytes).map_err(|fault| unread(Answer::Malformed { at: String::new() }, fault.to_string()))?;
     let verified = compact.verify(keys);
     let payload = strict::parse(compact.payload());
-    let (command_id, command_type) = payload.as_ref().map_or((None, None), names);
+    let (command_id, command_type) = match &payload {
+        Ok(payload) => names(payload),
+        // What breaks a rule of the contract may be JSON all the same: whoever waits for this command's answer is told.
+        Err(_) => names_of_broken(compact.payload()),
+    };
     let refuse = |answer, detail: String| LinkReply {
         command_id: command_id.clone(),
         command_type: command_type.clone(),
@@ -137,7 +160,8 @@ pub fn open(bytes: &[u8], keys: &KeySet, station: &StationId) -> Result<Opened, 
     let Some(kind) = Kind::of(form.name) else {
         return Err(refuse(Answer::Unsupported, "this type or version is not known here".into()));
     };
-    Ok(Opened { id: form.id, kind, name: form.name.to_owned(), time: form.time, data: form.data.clone() })
+    let (name, signed_by) = (form.name.to_owned(), compact.kid().to_owned());
+    Ok(Opened { id: form.id, kind, name, time: form.time, signed_by, data: form.data.clone() })
 }
 
 /// `id` and `type` of a payload, where they can be read.
@@ -145,6 +169,17 @@ fn names(payload: &Value) -> (Option<CommandId>, Option<String>) {
     let text = |name| payload.get(name).and_then(Value::as_str);
     let kind = text("type").filter(|kind| kind.len() <= 128).map(str::to_owned);
     (text("id").and_then(|id| CommandId::new(id).ok()), kind)
+}
+
+/// The same of a payload that breaks a rule somewhere else, as by a fraction. A name that occurs twice names nothing.
+fn names_of_broken(payload: &[u8]) -> (Option<CommandId>, Option<String>) {
+    #[derive(serde::Deserialize)]
+    struct Names {
+        id: Option<String>,
+        r#type: Option<String>,
+    }
+    let Ok(Names { id, r#type }) = serde_json::from_slice(payload) else { return (None, None) };
+    names(&serde_json::json!({ "id": id, "type": r#type }))
 }
 
 /// The payload's own members.
@@ -253,6 +288,13 @@ impl Opened {
             Kind::Hold => Ask::Hold { nozzles: nozzles()?, reason: reason()? },
             Kind::Unhold => Ask::Unhold { nozzles: nozzles()?, reason: reason()? },
             Kind::Watch => Ask::Watch { nozzle: data.nozzle("nozzle")?, ttl_s: seconds(data, "ttl_s", 30, 300)? },
+            Kind::Config => Ask::Errand(office::config(data)?),
+            Kind::Revoke => Ask::Errand(office::revoke(data, &self.signed_by)?),
+            Kind::Erase => Ask::Errand(office::erase(data)?),
+            Kind::Report => {
+                let (scope, period) = office::report(data)?;
+                return Ok(Inbound::Report { scope, period });
+            }
             Kind::Ack => return ack(data).map(Inbound::Ack),
             Kind::Nack => return Ok(Inbound::Nack { record: data.uuid("id")?, reason: reason()? }),
             Kind::Resend => {

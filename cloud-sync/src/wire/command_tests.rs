@@ -281,3 +281,53 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_readable_id_is_answered_although_the_content_breaks_a_rule() {
+    let text = |data: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"cmd-1","source":"/platform","type":"fuel.order.authorise.v1","data":{data}}}"#
+        )
+    };
+    for (data, pointer) in [(r#"{"limit":1.5}"#, "/data/limit"), (r#"{"a":1,"a":2}"#, "/data/a")] {
+        let refused = refusal(run(sign(text(data).as_bytes()).as_bytes()));
+        assert_eq!(refused.answer, at(pointer));
+        assert_eq!(refused.command_id, CommandId::new("cmd-1").ok(), "{data}");
+        assert_eq!(refused.command_type.as_deref(), Some("fuel.order.authorise.v1"));
+    }
+}
+
+#[test]
+fn the_commands_of_the_office_are_read_and_what_is_wrong_in_them_is_pointed_at() {
+    use forecourt::errand::Errand;
+    let document = json!({"b":1,"a":{"c":true}});
+    let hash = sha256_hex(&canonical(&document));
+    let good = json!({"version":3,"hash":hash,"document":document});
+    let Ok(Inbound::Site(command)) = run_data("fuel.config.set.v1", good.clone()) else { panic!("refused") };
+    let Ask::Errand(Errand::Config(set)) = command.ask else { panic!("another ask") };
+    assert_eq!((set.version, set.document.as_str()), (3, r#"{"a":{"c":true},"b":1}"#));
+    let Ok(Inbound::Site(command)) = run_data("fuel.credentials.revoke.v1", json!({"kid":"old"})) else {
+        panic!("refused")
+    };
+    assert_eq!(command.ask, Ask::Errand(Errand::Revoke { kid: "old".into(), signed_by: JWKS_KID.into() }));
+    let report = run_data("fuel.report.request.v1", json!({"scope":"shift","period":"2026-11-21-A"}));
+    assert_eq!(report, Ok(Inbound::Report { scope: Scope::Shift, period: "2026-11-21-A".into() }));
+    assert!(run_data("fuel.privacy.erase.v1", json!({"customer":"c-7f3a91"})).is_ok());
+    let with = |name: &str, value: Value| {
+        let mut data = good.clone();
+        data[name] = value;
+        data
+    };
+    let table = [
+        ("fuel.config.set.v1", with("version", json!(0)), "/data/version"),
+        ("fuel.config.set.v1", with("hash", json!("AB")), "/data/hash"),
+        ("fuel.config.set.v1", with("document", json!([])), "/data/document"),
+        ("fuel.report.request.v1", json!({"scope":"week","period":"2026-11-21"}), "/data/scope"),
+        ("fuel.report.request.v1", json!({"scope":"day","period":"2026-11-21-A"}), "/data/period"),
+        ("fuel.credentials.revoke.v1", json!({"kid":""}), "/data/kid"),
+        ("fuel.privacy.erase.v1", json!({"customer":"a b"}), "/data/customer"),
+    ];
+    for (kind, data, pointer) in table {
+        assert_eq!(refusal(run_data(kind, data)).answer, at(pointer), "{kind}");
+    }
+}

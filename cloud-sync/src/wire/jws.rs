@@ -53,6 +53,11 @@ impl KeySet {
         Ok(Self { keys })
     }
 
+    /// Trusts a key no longer. False if it is not among them.
+    pub fn remove(&mut self, kid: &str) -> bool {
+        self.keys.remove(kid).is_some()
+    }
+
     /// The names of the keys, sorted.
     pub fn kids(&self) -> impl Iterator<Item = &str> {
         self.keys.keys().map(String::as_str)
@@ -147,6 +152,12 @@ impl<'a> Compact<'a> {
         let key = keys.keys.get(&self.kid).ok_or(BadSignature::UnknownKey)?;
         let signature = Signature::from_slice(&self.signature).map_err(|_| BadSignature::Mismatch)?;
         key.verify_strict(self.signed, &signature).map_err(|_| BadSignature::Mismatch)
+    }
+
+    /// The name of the key. Not to be believed before [`Self::verify`].
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
     }
 
     /// The payload. Not to be believed before [`Self::verify`].

@@ -5,6 +5,7 @@ pub mod command;
 mod content;
 pub mod envelope;
 pub mod jws;
+mod office;
 pub mod records;
 pub mod reply;
 pub mod state;

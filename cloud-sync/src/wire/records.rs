@@ -14,6 +14,8 @@ pub fn data(record: &Record) -> Value {
         Record::Unaccounted(movement) => object(movement),
         Record::Alarm(alarm) => object(alarm),
         Record::Audit(audit) => object(audit),
+        Record::Report(report) => object(report),
+        Record::Anchor(anchor) => object(anchor),
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Answer {
     },
     /// None of the records asked for is kept.
     UnknownRange,
+    /// The report goes out, again or once its period is over.
+    Queued,
 }
 
 /// An answer of the link's own, with all that its reply needs.

@@ -3,11 +3,15 @@
 //! `systemd/edge.toml` shows every key with its default.
 
 mod check;
+pub mod kept;
+mod office;
 mod problem;
 mod read;
+pub mod remote;
 mod walk;
 mod ways;
 
+pub use office::{Control, Voucher};
 pub use problem::{ConfigFault, Problem, Severity};
 pub use pump_drivers::protocol::Protocol;
 pub use read::parse;
@@ -15,6 +19,7 @@ pub use ways::Ways;
 
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, PriceSetId, StationId};
+use forecourt::period::Plan;
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
 use pump_drivers::modbus::wire::Framing;
 use std::os::unix::fs::PermissionsExt;
@@ -43,6 +48,12 @@ pub struct Config {
     pub log: Log,
     /// Where the state can be read.
     pub observe: Observe,
+    /// When shifts and days begin, by local time.
+    pub periods: Plan,
+    /// Vouchers that are typed in; without a key none is taken.
+    pub voucher: Option<Voucher>,
+    /// Where people at the station act.
+    pub control: Control,
 }
 
 /// `[station]`
@@ -56,6 +67,8 @@ pub struct Station {
     pub currency: Currency,
     /// Local time of shifts and days, minutes east of UTC.
     pub utc_offset_minutes: i32,
+    /// The same by the name of a time zone, which knows of summer time.
+    pub time_zone: Option<String>,
     /// Holds the store and, unless said otherwise, the trace.
     pub data_directory: PathBuf,
     /// Name of the prices below.

@@ -1,6 +1,7 @@
 //! From the text of a configuration to its types.
 
 use crate::config::check::{self, Local, Seen};
+use crate::config::office;
 use crate::config::problem::Problem;
 use crate::config::walk::{Field, Found, Place, Report, Section};
 use crate::config::ways;
@@ -67,6 +68,10 @@ fn config(mut root: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -> 
     let trace = root.section("trace").map(|section| trace(section, report, &data));
     let log = root.section("log").map(log);
     let observe = root.section("observe").map(|section| observe(section, report));
+    let base = station.as_ref().map(|station| office::base(station.time_zone.as_deref(), station.utc_offset_minutes));
+    let periods = root.section("reports").map(|section| office::reports(section, report, base));
+    let voucher = root.section_if_any("voucher").optional().map(|found| office::voucher(found.value, report, files));
+    let control = root.section("control").map(|section| office::control(section, report));
     root.finish();
 
     let grades: Vec<GradeEntry> = grades.into_iter().collect::<Option<_>>()?;
@@ -83,7 +88,14 @@ fn config(mut root: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -> 
         None => None,
         Some(cloud) => Some(cloud?),
     };
+    let voucher = match voucher {
+        None => None,
+        Some(voucher) => Some(voucher?),
+    };
     Some(Config {
+        periods: periods??,
+        voucher,
+        control: control?,
         station: station?,
         cloud,
         timers: timers?,
@@ -103,6 +115,7 @@ fn station(mut section: Section<'_, '_>, report: &Report<'_>) -> Option<Station>
     let currency =
         section.text("currency").check(report, "", Currency::from_code).required(report, "a code such as \"CNY\"");
     let utc_offset = section.integer("utc-offset-minutes", -840..=840, " minutes").or(480);
+    let time_zone = section.text("time-zone").check(report, "a name such as Asia/Shanghai", office::zone).optional();
     let data_directory =
         path(section.text("data-directory"), report).required(report, "a directory such as /var/lib/forecourt-edge");
     let price_set =
@@ -113,19 +126,20 @@ fn station(mut section: Section<'_, '_>, report: &Report<'_>) -> Option<Station>
         name,
         currency: currency?.value,
         utc_offset_minutes: i32::try_from(utc_offset).ok()?,
+        time_zone: time_zone.map(|found| found.value),
         data_directory: data_directory?.value,
         price_set: price_set?.value,
     })
 }
 
-fn path(field: Field<&str>, report: &Report<'_>) -> Field<PathBuf> {
+pub(super) fn path(field: Field<&str>, report: &Report<'_>) -> Field<PathBuf> {
     field.check(report, "a path that begins with /", |text| {
         let path = PathBuf::from(text);
         if path.is_absolute() { Ok(path) } else { Err(format!("\"{text}\" is no absolute path")) }
     })
 }
 
-fn existing(field: Field<&str>, report: &Report<'_>, files: &dyn Files) -> Field<PathBuf> {
+pub(super) fn existing(field: Field<&str>, report: &Report<'_>, files: &dyn Files) -> Field<PathBuf> {
     path(field, report).check(report, "a file that the daemon's user can read", |path| {
         match files.trouble_with(&path) {
             None => Ok(path),

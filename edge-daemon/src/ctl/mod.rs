@@ -1,9 +1,11 @@
 //! `edgectl`: what people and programs ask of a station, without touching it.
 
 mod books;
+mod control;
 mod doctor;
 mod frames;
 mod probe;
+mod reports;
 mod show;
 mod status;
 
@@ -21,18 +23,20 @@ const DEFAULT_CONFIG: &str = "/etc/forecourt-edge/edge.toml";
 /// Exit codes, as in `sysexits.h`.
 mod exit {
     pub const USAGE: u8 = 64;
+    /// The station said no.
+    pub const REFUSED: u8 = 65;
     pub const NO_INPUT: u8 = 66;
     pub const UNAVAILABLE: u8 = 69;
     pub const IO: u8 = 74;
     pub const CONFIG: u8 = 78;
 }
 
-/// Looks into a Forecourt Edge station. It only reads: nothing here changes what the station does.
+/// Looks into a Forecourt Edge station, and acts at it: voucher, order and config rollback do, all others only read.
 #[derive(Debug, Parser)]
 #[command(
     name = "edgectl",
     version,
-    after_help = "Exit codes: 0 done, 64 usage, 66 not found, 69 not running or in use, \
+    after_help = "Exit codes: 0 done, 64 usage, 65 refused by the station, 66 not found, 69 not running or in use, \
     74 store or disk, 78 configuration."
 )]
 struct Cli {
@@ -114,6 +118,17 @@ enum Command {
         #[arg(long)]
         stream: bool,
     },
+    /// Prints the report of a shift or a day
+    Report(reports::Wanted),
+    /// Keys in a voucher: 18 digits in three groups of six
+    Voucher(control::Voucher),
+    /// Hands in an order that the driver shows as a QR code, while the platform cannot be reached
+    Order(control::Order),
+    /// Shows the configuration documents of the platform, or goes back to the one before
+    Config {
+        #[command(subcommand)]
+        what: control::ConfigWhat,
+    },
     /// Finds what hangs on a wire: tries rates, parities, protocols and addresses by questions that change nothing there
     Probe(probe::Wanted),
     /// Shows the frames on the wires from the ring on disk
@@ -156,12 +171,16 @@ impl Place {
         Ok(Some(load(path)?.0))
     }
 
+    fn directory(&self) -> Result<PathBuf, Failure> {
+        match (&self.data, self.config()?) {
+            (Some(data), _) => Ok(data.clone()),
+            (None, Some(config)) => Ok(config.station.data_directory),
+            (None, None) => Err(Failure::new(exit::USAGE, "name --data or --config".into())),
+        }
+    }
+
     fn reader(&self) -> Result<Reader, Failure> {
-        let path = match (&self.data, self.config()?) {
-            (Some(data), _) => data.join(store::FILE_NAME),
-            (None, Some(config)) => config.station.database(),
-            (None, None) => return Err(Failure::new(exit::USAGE, "name --data or --config".into())),
-        };
+        let path = self.directory()?.join(store::FILE_NAME);
         if !path.exists() {
             let text = format!("{}: no store there; check the directory, or start edge-daemon once", path.display());
             return Err(Failure::new(exit::NO_INPUT, text));
@@ -282,6 +301,10 @@ fn run(command: Command, out: &mut dyn Write, bold: bool) -> Result<ExitCode, Fa
             };
             frames::decode(protocol, direction, stream, &mut std::io::stdin().lock(), out)?;
         }
+        Command::Report(wanted) => reports::run(&wanted, out, bold)?,
+        Command::Voucher(voucher) => return control::voucher(&voucher, out),
+        Command::Order(order) => return control::order(&order, out),
+        Command::Config { what } => return control::config(&what, out),
         Command::Probe(wanted) => probe::run(&wanted, out, bold)?,
         Command::Trace { place, follow, line, decode, json } => {
             let config = place.config()?;

@@ -91,6 +91,11 @@ impl Guard {
         Self { limits, level: Level::Fine }
     }
 
+    /// Other limits hold from the next look on.
+    pub const fn set_limits(&mut self, limits: DiskLimits) {
+        self.limits = limits;
+    }
+
     /// Takes a look; the old and the new level where it changed. It rises at once and falls only with room to spare.
     pub fn look(&mut self, space: Space) -> Option<(Level, Level)> {
         let risen = self.level_of(space, 0);

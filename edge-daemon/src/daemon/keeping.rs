@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use crate::store::thread::Handle;
 use crate::store::{Store, StoreFault};
+use forecourt::period::Plan;
 use forecourt::time::UtcTime;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,25 +17,24 @@ const FIRST: Duration = Duration::from_secs(10 * 60);
 /// Between two steps of a round: sales go before.
 const STEP: Duration = Duration::from_millis(500);
 /// Hours of the local day in which a station has no time for this.
-const BUSY: [core::ops::Range<i64>; 2] = [7..9, 17..19];
+const BUSY: [core::ops::Range<i8>; 2] = [7..9, 17..19];
 /// From the start to the check of the whole store.
 const SETTLE: Duration = Duration::from_secs(20);
 /// The lowest priority that a thread can have.
 const IDLE: i32 = 19;
 
 /// Whether so many people fuel now that the disk is theirs.
-fn is_busy(now: UtcTime, offset_minutes: i32) -> bool {
-    let local = now.plus_ms(i64::from(offset_minutes) * 60_000);
-    let hour = local.unix_ms().div_euclid(3_600_000).rem_euclid(24);
+fn is_busy(now: UtcTime, local: &Plan) -> bool {
+    let hour = local.hour(now);
     BUSY.iter().any(|hours| hours.contains(&hour))
 }
 
 /// Takes away what has been kept long enough, every hour, in small steps. Never ends by itself.
-pub async fn prune_in_quiet_hours(store: Handle, clock: Clock, offset_minutes: i32) {
+pub async fn prune_in_quiet_hours(store: Handle, clock: Clock, local: Plan) {
     tokio::time::sleep(FIRST).await;
     loop {
         let mut records = 0;
-        while !is_busy(clock.now().utc, offset_minutes) {
+        while !is_busy(clock.now().utc, &local) {
             let now = clock.now();
             if now.clock == forecourt::time::ClockQuality::Unset {
                 // Nobody knows how old anything is.
@@ -92,10 +92,11 @@ mod tests {
     fn the_busy_hours_are_those_of_the_local_day() {
         let at = |text| UtcTime::parse(text).expect("a time");
         // Beijing is eight hours ahead.
-        assert!(is_busy(at("2026-11-21T23:00:00Z"), 480));
-        assert!(!is_busy(at("2026-11-21T22:59:59Z"), 480));
-        assert!(is_busy(at("2026-11-21T10:59:59Z"), 480));
-        assert!(!is_busy(at("2026-11-21T11:00:00Z"), 480));
-        assert!(is_busy(at("2026-11-21T07:30:00Z"), 0));
+        let beijing = Plan::fixed(480);
+        assert!(is_busy(at("2026-11-21T23:00:00Z"), &beijing));
+        assert!(!is_busy(at("2026-11-21T22:59:59Z"), &beijing));
+        assert!(is_busy(at("2026-11-21T10:59:59Z"), &beijing));
+        assert!(!is_busy(at("2026-11-21T11:00:00Z"), &beijing));
+        assert!(is_busy(at("2026-11-21T07:30:00Z"), &Plan::fixed(0)));
     }
 }

@@ -12,6 +12,8 @@
 
 pub mod clock;
 pub(crate) mod disk;
+mod door;
+mod errands;
 mod heart;
 mod keeping;
 mod observe;
@@ -19,6 +21,7 @@ mod site_task;
 pub mod views;
 pub mod wiring;
 
+use crate::config::kept::Loaded;
 use crate::config::{self, Config};
 use crate::store::thread::Handle;
 use crate::store::{self, Store};
@@ -31,13 +34,15 @@ use cloud_sync::outbox;
 use cloud_sync::wire::jws::KeySet;
 use cloud_sync::wire::state::{LastSale, OutboxView};
 use forecourt::ids::UuidMaker;
+use forecourt::record::Audit;
 use forecourt::site::Site;
 use forecourt::time::UtcTime;
 use forecourt::units::{Money, Volume};
+use forecourt::voucher::VoucherAuthority;
 use heart::{Beat, Heart};
 use pump_drivers::line::{LineStatistics, TraceFrame, Verdict};
 use pump_drivers::port::{self, LineReport, LineTask, TraceSink};
-use site_task::{Ends, LineEnd, SiteTask};
+use site_task::{Ends, LineEnd, OfficeEnds, SiteTask};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +69,8 @@ const GOODBYE: Duration = Duration::from_secs(4);
 ///
 /// # Errors
 /// What keeps it from starting: the store, or what the configuration asks and cannot be had.
-pub fn run(config: &Config) -> anyhow::Result<()> {
+pub fn run(loaded: &Loaded) -> anyhow::Result<()> {
+    let config = &loaded.config;
     let clock = Clock::start();
     let wired = wiring::lines(config).map_err(|problems| anyhow!("the configuration:\n  {}", problems.join("\n  ")))?;
     let layout = wiring::layout(config, &wired);
@@ -96,8 +102,31 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         .build()
         .context("start the runtime")?;
     runtime.block_on(async {
-        let site = Site::new(layout, memory, UuidMaker::new(ids.fork()), clock.now());
-        Station { config, clock, ids, boot }.run(wired, site, store, ledger, facts).await
+        let office = memory.office.clone();
+        let mut site = Site::new(layout, memory, UuidMaker::new(ids.fork()), clock.now());
+        let not_before = store.orders_not_before().map_err(store_error)?;
+        let authority = config.voucher.as_ref().map(|voucher| {
+            VoucherAuthority::new(config.station.id.clone(), voucher.key.clone()).refusing_before(not_before)
+        });
+        site.open_office(config.periods.clone(), authority, office, clock.now());
+        for audit in given_up(loaded) {
+            site.handle_audit(audit, clock.now());
+        }
+        Station { loaded, config, clock, ids, boot }.run(wired, site, store, ledger, facts).await
+    })
+}
+
+/// Documents that the start could not use, for the books.
+fn given_up(loaded: &Loaded) -> impl Iterator<Item = Audit> {
+    loaded.given_up.iter().map(|(document, why)| {
+        error!(document = document.name(), why, "a configuration of the platform was given up");
+        Audit {
+            who: "edge-daemon".into(),
+            did: "configuration rolled back".into(),
+            on: "the station's configuration".into(),
+            old: Some(document.name()),
+            new: Some(format!("{}: {why}", loaded.kept.name())),
+        }
     })
 }
 
@@ -139,6 +168,7 @@ fn facts(layout: &forecourt::layout::Layout, ledger: &store::Reader, boot: uuid:
 }
 
 struct Station<'a> {
+    loaded: &'a Loaded,
     config: &'a Config,
     clock: Clock,
     ids: UuidMaker,
@@ -158,6 +188,7 @@ impl Station<'_> {
         let (stop, shutdown) = watch::channel(false);
         let (answer, answers) = mpsc::unbounded_channel();
         let not_before = store.orders_not_before().map_err(store_error)?;
+        let keys = self.keys(&store)?;
         let (store, store_thread) = store::thread::spawn(store, move |answered| {
             // The site task ends only after its last commit was answered.
             let _ended = answer.send(answered);
@@ -192,11 +223,25 @@ impl Station<'_> {
         }
         drop(reports);
         let (damage, mut damaged) = watch::channel(None);
-        let (told, commands, uplink, cloud) = self.start_cloud(&site, &facts, not_before, &store, &mut heart)?;
+        let (told, commands, uplink, cloud) = self.start_cloud(&site, &facts, not_before, &keys, &store, &mut heart)?;
         let socket = &self.config.observe.socket;
         let listener = observe::bind(socket).with_context(|| format!("open {}", socket.display()))?;
         let (askers, observers) = mpsc::channel(observe::ASKERS);
         let observer = tokio::spawn(observe::serve(listener, askers));
+        let control = &self.config.control;
+        let visitors = door::bind(control).with_context(|| format!("open {}", control.socket.display()))?;
+        let (keys_in, keys) = watch::channel(keys);
+        let (acts_in, acts) = mpsc::channel(door::ACTS);
+        let station = self.config.station.id.clone();
+        let (uplink_seen, clock) = (uplink.clone(), self.clock.clone());
+        let doorkeeper =
+            tokio::spawn(door::serve(visitors, door::Door { station, keys, uplink: uplink_seen, not_before, clock, acts: acts_in }));
+        let (asked, errands_out) = mpsc::channel(errands::ERRANDS);
+        let (finished_in, finished) = mpsc::channel(errands::ERRANDS);
+        let (proven, proven_out) = watch::channel(false);
+        let (restart, mut wants_restart) = watch::channel(false);
+        let errands = errands::Errands::new(self.loaded, keys_in, store.clone(), told.clone());
+        let errands = tokio::spawn(errands.run(errands_out, finished_in, proven_out));
         let beat = heart.add("site");
         let (outbox, outbox_out) = watch::channel(facts.outbox);
         let ends = Ends {
@@ -212,6 +257,7 @@ impl Station<'_> {
             shutdown,
             damage: damage.clone(),
             recorder,
+            office: OfficeEnds { acts, asked, finished, proven, restart },
         };
         let directory = self.config.station.data_directory.clone();
         let disk = disk::Watched { directory, guard: disk::Guard::new(self.config.disk) };
@@ -219,14 +265,18 @@ impl Station<'_> {
         let site = tokio::spawn(task.run());
         let store_beat = heart.add("store");
         let watchdog = tokio::spawn(watch_over(heart, store.clone(), store_beat, outbox));
-        let offset = self.config.station.utc_offset_minutes;
-        let keeping = tokio::spawn(keeping::prune_in_quiet_hours(store.clone(), self.clock.clone(), offset));
+        let local = self.config.periods.clone();
+        let keeping = tokio::spawn(keeping::prune_in_quiet_hours(store.clone(), self.clock.clone(), local));
         keeping::check_in_background(self.config.station.database(), damage);
         notify(&[sd_notify::NotifyState::Ready]);
         info!("ready");
         let found = tokio::select! {
             ended = terminated() => { ended?; None }
             Ok(found) = damaged.wait_for(Option::is_some) => found.clone(),
+            Ok(_) = wants_restart.wait_for(|wanted| *wanted) => {
+                info!("ending, so that the next start brings the new configuration into force");
+                None
+            }
         };
         keeping.abort();
         if let Some(fault) = &found {
@@ -240,6 +290,10 @@ impl Station<'_> {
         site.await.context("the site task")?;
         watchdog.abort();
         observer.abort();
+        doorkeeper.abort();
+        errands.abort();
+        // Cancelled, as was asked: its handle of the store is gone then.
+        let _cancelled = errands.await;
         if let (Some(told), Some(cloud)) = (told, cloud) {
             // Full only if the link hangs; then there is no goodbye.
             let _hangs = told.try_send(Told::Stop);
@@ -264,6 +318,7 @@ impl Station<'_> {
         }
         // Gone already where the directory is.
         let _gone = std::fs::remove_file(socket);
+        let _gone = std::fs::remove_file(&control.socket);
         found.map_or(Ok(()), |fault| Err(anyhow::Error::new(fault)))
     }
 
@@ -313,12 +368,28 @@ impl Station<'_> {
         (LineEnd { name: line.name, points, commands, state, statistics }, task)
     }
 
+    /// The platform's keys, without those that were revoked.
+    fn keys(&self, store: &Store) -> anyhow::Result<Option<KeySet>> {
+        let Some(cloud) = &self.config.cloud else { return Ok(None) };
+        let file = &cloud.jwks_file;
+        let bytes = std::fs::read(file).with_context(|| format!("read {} (cloud)", file.display()))?;
+        let mut keys =
+            KeySet::from_jwks(&bytes).with_context(|| format!("{} (cloud.jwks-file)", file.display()))?;
+        for kid in store.revoked_keys().map_err(store_error)? {
+            if keys.remove(&kid) {
+                warn!(kid, file = %file.display(), "this key was revoked and is not used: take it out of the file");
+            }
+        }
+        Ok(Some(keys))
+    }
+
     #[allow(clippy::type_complexity, reason = "the ends of one link")]
     fn start_cloud(
         &mut self,
         site: &Site,
         facts: &Facts,
         not_before: UtcTime,
+        keys: &Option<KeySet>,
         store: &Handle,
         heart: &mut Heart,
     ) -> anyhow::Result<(
@@ -335,8 +406,6 @@ impl Station<'_> {
         };
         let read =
             |path: &std::path::Path| std::fs::read(path).with_context(|| format!("read {} (cloud)", path.display()));
-        let keys = KeySet::from_jwks(&read(&cloud.jwks_file)?)
-            .with_context(|| format!("{} (cloud.jwks-file)", cloud.jwks_file.display()))?;
         let tls = match &cloud.tls {
             Some(tls) => Some(mqtt::TlsMaterial {
                 authorities: read(&tls.ca_file)?,
@@ -361,7 +430,7 @@ impl Station<'_> {
                 station: self.config.station.id.clone(),
                 boot: self.boot,
                 prefix: cloud.topic_prefix.clone(),
-                keys,
+                keys: keys.clone().unwrap_or_default(),
                 outbox: outbox::Settings {
                     ack: match cloud.ack {
                         config::Ack::Cloud => outbox::AckMode::Platform,

@@ -2,6 +2,8 @@
 
 use super::clock::Clock;
 use super::disk::{Level, Space, Watched};
+use super::door::Act;
+use super::errands::{Finished, Rules};
 use super::heart::Beat;
 use super::observe;
 use super::views::{self, Facts};
@@ -10,13 +12,14 @@ use crate::store::{FILE_NAME, Reader, Store, StoreFault};
 use crate::trace::Recorder;
 use cloud_sync::mqtt::Told;
 use cloud_sync::wire::state::{LiveReading, OrderStep, OutboxView};
-use forecourt::command::Command;
-use forecourt::ids::FuellingPointId;
+use forecourt::command::{Ask, Command, Reply};
+use forecourt::errand::{Asked, Done};
+use forecourt::ids::{CommandId, FuellingPointId};
 use forecourt::ledger::{Ticket, Write};
-use forecourt::pump::{PumpCommand, PumpEvent};
+use forecourt::pump::{PumpCommand, PumpEvent, State};
 use forecourt::record::AlarmState;
 use forecourt::site::{Output, Site};
-use forecourt::time::UtcTime;
+use forecourt::time::{Instant, UtcTime};
 use pump_drivers::line::LineStatistics;
 use pump_drivers::port::LineReport;
 use std::collections::{BTreeMap, VecDeque};
@@ -27,6 +30,8 @@ use tracing::{debug, error, info, warn};
 
 /// How often the station's own figures (outbox, disk) are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// A configuration with which the daemon has worked for so long is kept.
+const PROVEN: Duration = Duration::from_secs(60);
 /// How long fuel, frames and rows may still be on their way at the end.
 const LAST_WRITES: Duration = Duration::from_secs(8);
 
@@ -57,6 +62,23 @@ pub struct Ends {
     pub damage: watch::Sender<Option<StoreFault>>,
     /// Gives way when space is short.
     pub recorder: Recorder,
+    /// Of the office.
+    pub office: OfficeEnds,
+}
+
+/// To and from those who act at the station, and those who do the core's errands.
+#[derive(Debug)]
+pub struct OfficeEnds {
+    /// From the door.
+    pub acts: mpsc::Receiver<Act>,
+    /// Errands of the core.
+    pub asked: mpsc::Sender<Asked>,
+    /// Errands that are done.
+    pub finished: mpsc::Receiver<Finished>,
+    /// True once the daemon has worked well for a while.
+    pub proven: watch::Sender<bool>,
+    /// True once it shall end, to be started again with another configuration.
+    pub restart: watch::Sender<bool>,
 }
 
 /// One line, seen from here.
@@ -90,6 +112,10 @@ pub struct SiteTask {
     /// When each alarm of the disk was raised.
     low_since: Option<UtcTime>,
     full_since: Option<UtcTime>,
+    /// Since when a configuration waits for a start of the daemon.
+    restart_since: Option<UtcTime>,
+    /// Who waits at the door for an answer, and whether the platform may wait for it too.
+    waiting: BTreeMap<CommandId, (oneshot::Sender<Reply>, bool)>,
 }
 
 impl SiteTask {
@@ -99,8 +125,22 @@ impl SiteTask {
         let points = ends.lines.iter().enumerate();
         let line_of = points.flat_map(|(at, line)| line.points.iter().map(move |fp| (*fp, at))).collect();
         let backlog = VecDeque::new();
-        let (low_since, full_since) = (None, None);
-        Self { site, facts, clock, ledger, ends, line_of, backlog, under_way: 0, beat, disk, low_since, full_since }
+        Self {
+            site,
+            facts,
+            clock,
+            ledger,
+            ends,
+            line_of,
+            backlog,
+            under_way: 0,
+            beat,
+            disk,
+            low_since: None,
+            full_since: None,
+            restart_since: None,
+            waiting: BTreeMap::new(),
+        }
     }
 
     /// Runs until the shutdown, and then until nothing is left to be stored.
@@ -130,6 +170,8 @@ impl SiteTask {
                     // The cloud asks for nothing when it comes back: it is told.
                     self.publish_station();
                 }
+                Some(finished) = self.ends.office.finished.recv() => self.on_finished(finished),
+                Some(act) = self.ends.office.acts.recv(), if has_room => self.on_act(act),
                 Some(command) = self.ends.commands.recv(), if has_room => {
                     debug!(command = %command.id, kind = command.kind, "command");
                     let now = self.clock.now();
@@ -145,6 +187,7 @@ impl SiteTask {
     /// No new release; rows under way reach the disk.
     async fn finish(&mut self) {
         info!("stopping: nothing new is released, what is open is booked by the next run");
+        self.alarm_restart(false);
         self.site.handle_stopping();
         self.facts.stopping = true;
         self.publish_station();
@@ -222,7 +265,7 @@ impl SiteTask {
                 Output::Pump { fp, command } => self.to_pump(fp, command),
                 Output::Reply(reply) => {
                     info!(command = %reply.command_id, result = reply.outcome.word(), "reply");
-                    self.tell(Told::Reply(Box::new(reply)));
+                    self.answer(reply);
                 }
                 Output::Nozzle(nozzle) => {
                     if let Some(view) = views::nozzle(&self.site, nozzle, &self.facts) {
@@ -239,6 +282,7 @@ impl SiteTask {
                         lift_deadline: step.lift_deadline,
                     })));
                 }
+                Output::Errand(asked) => self.send_errand(*asked),
                 Output::Live(live) => {
                     let currency = self.site.layout().currency;
                     self.tell(Told::Live(Box::new(LiveReading {
@@ -282,6 +326,13 @@ impl SiteTask {
 
     fn look(&mut self) {
         self.beat.tick();
+        self.waiting.retain(|_, (visitor, _)| !visitor.is_closed());
+        if self.clock.mono() >= Instant::START + PROVEN {
+            self.ends.office.proven.send_if_modified(|proven| !std::mem::replace(proven, true));
+        }
+        if self.restart_since.is_some() && is_service() && self.is_quiet() {
+            self.ends.office.restart.send_replace(true);
+        }
         self.watch_disk();
         self.facts.outbox = *self.ends.outbox.borrow();
         self.publish_station();
@@ -322,6 +373,82 @@ impl SiteTask {
         }
     }
 
+    /// Somebody at the station acts.
+    fn on_act(&mut self, act: Act) {
+        let now = self.clock.now();
+        match act {
+            Act::Audit(audit) => {
+                warn!(who = audit.who, did = audit.did, result = audit.new, "at the station");
+                self.site.handle_audit(audit, now);
+            }
+            Act::Command { command, who, answer } => {
+                info!(command = %command.id, kind = command.kind, who, "at the station");
+                // What was signed by the platform may have come over both ways.
+                let of_platform = matches!(command.ask, Ask::Authorise(_));
+                self.waiting.insert(command.id.clone(), (answer, of_platform));
+                self.site.handle_local(*command, &who, &self.ledger, now);
+            }
+        }
+    }
+
+    fn answer(&mut self, reply: Reply) {
+        match self.waiting.remove(&reply.command_id) {
+            Some((visitor, of_platform)) => {
+                if of_platform {
+                    self.tell(Told::Reply(Box::new(reply.clone())));
+                }
+                // Gone, where it took too long.
+                let _gone = visitor.send(reply);
+            }
+            None => self.tell(Told::Reply(Box::new(reply))),
+        }
+    }
+
+    fn send_errand(&mut self, asked: Asked) {
+        if let Err(refused) = self.ends.office.asked.try_send(asked) {
+            let (mpsc::error::TrySendError::Full(asked) | mpsc::error::TrySendError::Closed(asked)) = refused;
+            let problem = forecourt::errand::ConfigProblem {
+                at: String::new(),
+                what: "too much is asked at once: send it again later".into(),
+                expected: String::new(),
+            };
+            let done = Done::Refused { problems: vec![problem] };
+            self.site.handle_errand_done(asked.id, done, Vec::new(), self.clock.now());
+        }
+    }
+
+    fn on_finished(&mut self, Finished { id, done, changed, rules }: Finished) {
+        let now = self.clock.now();
+        if let Some(rules) = rules {
+            let Rules { layout, plan, disk, restart } = *rules;
+            self.site.apply_rules(&layout, plan, now);
+            self.disk.guard.set_limits(disk);
+            self.alarm_restart(restart);
+        }
+        self.site.handle_errand_done(id, done, changed, now);
+    }
+
+    fn alarm_restart(&mut self, wanted: bool) {
+        let now = self.clock.now();
+        if let Some((state, since)) = turned(&mut self.restart_since, wanted, now.utc) {
+            let text = match state {
+                AlarmState::Raised if is_service() => "a new configuration waits: restarting once nobody fuels",
+                AlarmState::Raised => "a new configuration waits: restart edge-daemon when nobody fuels",
+                AlarmState::Cleared => "no configuration waits for a start",
+            };
+            warn!(text, "configuration");
+            self.site.handle_alarm("restart_needed", "station", state, since, text.into(), now);
+        }
+    }
+
+    /// Nobody fuels, is about to, or waits for it.
+    fn is_quiet(&self) -> bool {
+        let at_rest = |state| matches!(state, State::Idle | State::Closed | State::Inoperative);
+        self.under_way == 0
+            && self.site.orders().next().is_none()
+            && self.site.fuelling_points().all(|point| point.running().is_none() && at_rest(point.state()))
+    }
+
     fn show(&self, asker: oneshot::Sender<serde_json::Value>) {
         let line = |line: &LineEnd| observe::line(&line.name, &line.state, &line.statistics.borrow());
         let lines: Vec<_> = self.ends.lines.iter().map(line).collect();
@@ -330,6 +457,11 @@ impl SiteTask {
         // Whoever asked may have gone away.
         let _gone = asker.send(snapshot);
     }
+}
+
+/// Whether something starts the daemon again when it ends (systemd.exec(5)).
+fn is_service() -> bool {
+    std::env::var_os("INVOCATION_ID").is_some()
 }
 
 /// Whether an alarm begins or ends, and since when it stands.

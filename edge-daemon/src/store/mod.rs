@@ -8,7 +8,9 @@ mod check;
 pub mod doctor;
 mod fault;
 mod migrate;
+mod office;
 mod outbox;
+mod privacy;
 mod reader;
 mod rescue;
 mod retention;
@@ -189,6 +191,21 @@ impl Store {
         Ok(())
     }
 
+    /// Brings everything from the log into the file, and cuts the log, so that nothing old is left in it.
+    fn empty_log(&mut self) -> rusqlite::Result<()> {
+        // An empty log of a store that is in use looks like a lost one: for this moment it counts as closed.
+        let marked = self.marked && self.mark(check::CLOSED).is_ok();
+        let busy = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))?;
+        if busy {
+            tracing::warn!("somebody reads the store: old pages stay in its log until the next checkpoint");
+        }
+        self.connection.execute("UPDATE station SET station_id = station_id", [])?;
+        if marked && let Err(fault) = self.mark(check::RUNNING) {
+            tracing::warn!(%fault, "that the store is in use could not be noted");
+        }
+        Ok(())
+    }
+
     /// Commands that ask for fuel and were sent before this may have been served by a store that was damaged.
     ///
     /// # Errors
@@ -365,6 +382,8 @@ fn connect(path: &Path) -> Result<Connection, StoreFault> {
     }
     connection.pragma_update(None, "synchronous", "FULL").map_err(fault)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(fault)?;
+    // What is taken out leaves no trace in the file.
+    connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(())).map_err(fault)?;
     connection.pragma_update(None, "journal_size_limit", JOURNAL_SIZE_LIMIT).map_err(fault)?;
     connection.pragma_update(None, "wal_autocheckpoint", AUTOCHECKPOINT_PAGES).map_err(fault)?;
     Ok(connection)

@@ -1,12 +1,13 @@
 //! The outbox as the cloud link sees it. An acknowledged record leaves the outbox and stays in the books.
 
-use crate::store::Store;
+use crate::store::{Store, office};
 use crate::store::fault::StoreFault;
 use crate::store::reader::{all, one, parse};
 use crate::store::writes::{self, json};
-use cloud_sync::outbox::store::{self as asked, Ack, Counts, OutboxStore, PRIORITIES, Refused, Row};
+use cloud_sync::outbox::store::{self as asked, Ack, Counts, OutboxStore, PRIORITIES, Refused, ReportPlace, Row};
 use cloud_sync::wire::reply::Remembered;
 use forecourt::ids::CommandId;
+use forecourt::period::Scope;
 use forecourt::time::UtcTime;
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
@@ -46,7 +47,7 @@ pub(super) struct Tally {
 
 impl Store {
     /// Runs a change of the outbox in one commit; the tally is counted again at need.
-    fn change<T>(
+    pub(super) fn change<T>(
         &mut self,
         what: &'static str,
         change: impl FnOnce(&Transaction<'_>, i64) -> rusqlite::Result<T>,
@@ -127,6 +128,10 @@ impl OutboxStore for Store {
         let values = params![bound(from), bound(to)];
         let count = one(&self.connection, &self.path, "count records", COUNT_RANGE, values, |row| row.get(0))?;
         Ok(count.unwrap_or(0))
+    }
+
+    fn report(&self, scope: Scope, period: &str) -> Result<ReportPlace, asked::StoreFault> {
+        Ok(office::place(&self.connection, &self.path, scope, period)?)
     }
 
     fn counts(&self) -> Result<Counts, asked::StoreFault> {

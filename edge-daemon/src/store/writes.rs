@@ -63,10 +63,11 @@ impl Pen<'_> {
             }
             Write::Holds { nozzle, holds } => self.holds(*nozzle, holds),
             Write::Record { id, time, record } => self.record(*id, *time, record),
+            Write::Office(write) => self.office(write),
         }
     }
 
-    fn run(&self, sql: &str, values: impl Params) -> Result<(), StoreFault> {
+    pub(super) fn run(&self, sql: &str, values: impl Params) -> Result<(), StoreFault> {
         let done = self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute(values));
         done.map(|_| ()).map_err(|error| StoreFault::from_sqlite(WHAT, self.path, &error))
     }
@@ -115,7 +116,7 @@ impl Pen<'_> {
         Ok(())
     }
 
-    fn record(&mut self, id: Uuid, time: UtcTime, record: &Record) -> Result<(), StoreFault> {
+    pub(super) fn record(&mut self, id: Uuid, time: UtcTime, record: &Record) -> Result<(), StoreFault> {
         let sealed = seal(self.station, self.boot, self.head, id, time, record);
         let sequence = integer(sealed.sequence)?;
         self.run(

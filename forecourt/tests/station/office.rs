@@ -50,11 +50,12 @@ impl World {
     }
 
     fn fuel(&mut self, nozzle: u16) {
-        self.pumps[0].lift(NozzleId(nozzle));
+        let pump = usize::from((nozzle - 1) / 2);
+        self.pumps[pump].lift(NozzleId(nozzle));
         self.commit_all();
-        self.pumps[0].flow(10_000);
+        self.pumps[pump].flow(10_000);
         self.run();
-        self.pumps[0].hang_up();
+        self.pumps[pump].hang_up();
         self.commit_all();
     }
 }
@@ -141,10 +142,12 @@ fn a_sale_names_the_shift_that_is_open_and_each_period_is_closed_once() {
     world.commit_all();
     world.fuel(1);
     world.pass(6 * 60);
-    world.pay("o2", 1, Limit::Amount(Money::new(20_000)));
+    let second = world.pay("o2", 3, Limit::Amount(Money::new(20_000)));
     world.commit_all();
+    assert_eq!(world.word(&second), Some("armed"));
     world.pass(60);
-    world.fuel(1);
+    world.fuel(3);
+    assert_eq!(world.phase("o2"), "completed");
     let shifts: Vec<_> = world.books.sales().map(|sale| sale.shift.clone().unwrap()).collect();
     assert_eq!(shifts, ["2026-11-21-B", "2026-11-21-C"]);
     let closed = |world: &World| world.books.closed.iter().map(|period| (period.scope, period.name.clone())).collect::<Vec<_>>();

@@ -44,7 +44,7 @@ fn sound_release(row: &[Value]) -> bool {
     json::<Release>(&row[2])
 }
 
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 12] = [
     Table {
         name: "orders",
         columns: &["order_id", "nozzle", "phase", "place", "received_ms", "content_hash", "ended", "ended_ms", "body"],
@@ -61,6 +61,21 @@ const TABLES: [Table; 7] = [
         key: "nozzle, hold",
         sound: |row| json::<Hold>(&quoted(&row[1])),
     },
+    Table { name: "period", columns: &["scope", "name", "start_ms", "end_ms", "after"], key: "scope", sound: any },
+    Table {
+        name: "period_totaliser",
+        columns: &["scope", "nozzle", "volume_ml"],
+        key: "scope, nozzle",
+        sound: any,
+    },
+    Table {
+        name: "report",
+        columns: &["scope", "period", "part", "sequence"],
+        key: "scope, period, part",
+        sound: any,
+    },
+    Table { name: "code_entry", columns: &["only", "wrong", "locked_until_ms"], key: "only", sound: any },
+    Table { name: "revoked_key", columns: &["kid", "at_ms"], key: "kid", sound: any },
     Table { name: "old_audit", columns: &["sequence", "time_ms", "body"], key: "sequence", sound: any },
 ];
 
