@@ -73,14 +73,7 @@ impl Station {
         let layout = wiring::layout(&config, &wired);
         let utc = UtcTime::from_unix_ms(1_795_250_000_000);
         let now = Now { mono: Instant::START, utc, clock: ClockQuality::Synced };
-        let memory = Memory {
-            orders: vec![],
-            releases: vec![],
-            totalisers: [].into(),
-            holds: [].into(),
-            last_release: 0,
-            last_place: 0,
-        };
+        let memory = Memory::default();
         let listener = wiring::listeners(&config).pop().expect("one line is listened to").listener;
         let site = Site::new(layout, memory, UuidMaker::new([1; 32]), now);
         let mut station = Self { site, listener, now, records: vec![], replies: vec![] };

@@ -1,4 +1,5 @@
-//! What stands on the forecourt and by which rules: read from the configuration, never changed while running.
+//! What stands on the forecourt and by which rules: read from the configuration. Nozzles and grades never change while running; timers
+//! and limits do with a new configuration.
 
 use crate::ids::{FuellingPointId, Grade, NozzleId, PriceSetId};
 use crate::pump::Capabilities;
@@ -109,7 +110,7 @@ impl Layout {
         self.nozzles.iter().filter(move |(_, nozzle)| nozzle.grade == *grade).map(|(id, _)| *id)
     }
 
-    /// The shift that a moment belongs to: one a day, named by the local date.
+    /// The shift that a moment belongs to where no periods are kept: one a day, named by the local date.
     #[must_use]
     pub fn shift_of(&self, at: crate::time::UtcTime) -> String {
         let local = at.plus_ms(i64::from(self.utc_offset_minutes) * 60_000).to_string();

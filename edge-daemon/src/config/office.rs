@@ -7,10 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use forecourt::period::{BadPlan, Plan};
 use forecourt::voucher::VoucherKey;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Where `control.sock` is unless said otherwise.
-const DEFAULT_SOCKET: &str = "/run/forecourt-edge/control.sock";
+/// Its name beside `observe.sock`, unless said otherwise.
+const SOCKET_NAME: &str = "control.sock";
 /// The group whose members may act.
 const DEFAULT_GROUP: &str = "forecourt-control";
 /// The one shift of a day, and the day itself, begin at local midnight.
@@ -88,8 +88,8 @@ pub(super) fn voucher(mut section: Section<'_, '_>, report: &Report<'_>, files: 
     }
 }
 
-pub(super) fn control(mut section: Section<'_, '_>, report: &Report<'_>) -> Control {
-    let socket = path(section.text("socket"), report).or(DEFAULT_SOCKET.into());
+pub(super) fn control(mut section: Section<'_, '_>, report: &Report<'_>, observe: &Path) -> Control {
+    let socket = path(section.text("socket"), report).or(observe.with_file_name(SOCKET_NAME));
     let group = section.text("group").check(report, "the name of a group", |name| {
         let good = !name.is_empty() && name.len() <= 32 && !name.contains([':', '/', '\n']);
         if good { Ok(name.to_owned()) } else { Err(format!("\"{name}\" is no name of a group")) }

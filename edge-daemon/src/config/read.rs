@@ -71,7 +71,8 @@ fn config(mut root: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -> 
     let base = station.as_ref().map(|station| office::base(station.time_zone.as_deref(), station.utc_offset_minutes));
     let periods = root.section("reports").map(|section| office::reports(section, report, base));
     let voucher = root.section_if_any("voucher").optional().map(|found| office::voucher(found.value, report, files));
-    let control = root.section("control").map(|section| office::control(section, report));
+    let beside = observe.as_ref().map(|observe| observe.socket.clone()).unwrap_or_default();
+    let control = root.section("control").map(|section| office::control(section, report, &beside));
     root.finish();
 
     let grades: Vec<GradeEntry> = grades.into_iter().collect::<Option<_>>()?;

@@ -1,7 +1,7 @@
 //! `edgectl voucher`, `order` and `config`: acts at the station, over the daemon's control socket.
 
 use crate::config::kept::Kept;
-use crate::ctl::{DEFAULT_CONFIG, Failure, Place, exit, load};
+use crate::ctl::{DEFAULT_CONFIG, Failure, Place, exit, load, show};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write};
@@ -133,13 +133,13 @@ impl Door {
         let answer: Value = serde_json::from_str(&line).map_err(|why| {
             Failure::new(exit::UNAVAILABLE, format!("{}: what came is no JSON: {why}", socket.display()))
         })?;
-        let member = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
+        let member = |name: &str| answer.get(name).map(show::cell).unwrap_or_default();
         if json {
             writeln!(out, "{answer}")?;
         } else {
             writeln!(out, "{}: {}", member("result"), member("detail"))?;
         }
-        let done = DONE.contains(&member("result"));
+        let done = DONE.contains(&member("result").as_str());
         Ok(if done { ExitCode::SUCCESS } else { ExitCode::from(exit::REFUSED) })
     }
 }

@@ -36,8 +36,9 @@ const NOTE_STARTS: &str =
 const COUNT: &str = "SELECT count(*) FROM event WHERE sequence > ?1";
 const PARTS: &str = "SELECT count(*) FROM report WHERE scope = ?1 AND period = ?2";
 const REPORT: &str = "INSERT INTO report (scope, period, part, sequence) VALUES (?1, ?2, ?3, ?4)";
-const OUTBOX: &str = "SELECT count(*) FILTER (WHERE o.set_aside = 0), count(*) FILTER (WHERE o.set_aside = 1),
-    min(e.time_ms) FILTER (WHERE o.set_aside = 0) FROM outbox o JOIN event e USING (sequence)";
+const OUTBOX: &str = "SELECT (SELECT count(*) FROM outbox WHERE set_aside = 0),
+    (SELECT count(*) FROM outbox WHERE set_aside = 1), (SELECT time_ms FROM event WHERE sequence =
+    (SELECT sequence FROM outbox WHERE set_aside = 0 ORDER BY sequence LIMIT 1))";
 const CODES: &str = "INSERT INTO code_entry (only, wrong, locked_until_ms) VALUES (1, ?1, ?2)
     ON CONFLICT (only) DO UPDATE SET wrong = ?1, locked_until_ms = ?2";
 const READ_CODES: &str = "SELECT wrong, locked_until_ms FROM code_entry";

@@ -506,6 +506,8 @@ fn every_look_up_uses_an_index() {
     }
 }
 
+mod office;
+
 mod on_its_thread {
     use super::*;
     use crate::store::thread::{Answer, spawn};

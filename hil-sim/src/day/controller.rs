@@ -19,6 +19,7 @@ use edge_daemon::daemon::wiring;
 use edge_daemon::store::thread::{Answer, Clerk, PAUSE, QUEUE};
 use edge_daemon::store::{FILE_NAME, Reader, Store};
 use forecourt::command::Command;
+use forecourt::errand::Done;
 use forecourt::ids::{FuellingPointId, NozzleId, OrderId, ReleaseId, UuidMaker};
 use forecourt::ledger::{Ticket, Write};
 use forecourt::pump::{PumpCommand, PumpEvent, Token};
@@ -144,7 +145,9 @@ impl Controller {
             disk_free_mb: 1_000,
             last_sales: BTreeMap::new(),
         };
-        let site = Site::new(layout, memory, UuidMaker::new(ids.fork()), now);
+        let office = memory.office.clone();
+        let mut site = Site::new(layout, memory, UuidMaker::new(ids.fork()), now);
+        site.open_office(station.config.periods.clone(), None, office, now);
         let cloud = station.config.cloud.as_ref().context("the simulated station has a cloud")?;
         let keys = std::fs::read(&cloud.jwks_file).context("read the platform's keys")?;
         let settings = cloud_sync::link::Settings {
@@ -416,6 +419,11 @@ impl Controller {
                     );
                     self.link.handle(Input::Reply(Box::new(reply)), step.now);
                 }
+                // The platform of a simulated day asks for none.
+                Output::Errand(asked) => {
+                    let none = Done::Refused { problems: Vec::new() };
+                    self.site.handle_errand_done(asked.id, none, Vec::new(), step.now);
+                }
                 Output::Nozzle(nozzle) => self.publish_nozzle(nozzle, step),
                 Output::Step(taken) => {
                     let step_of_order = OrderStep {
@@ -583,6 +591,9 @@ fn note_writes(writes: &[Write], step: &mut Step<'_>, witness: &mut Witness) {
                 step.at,
                 format_args!("order {} {} nozzle {}", order.request.order_id, order.phase.word(), order.request.nozzle),
             ),
+            Write::Office(write) => {
+                step.log.note(step.at, format_args!("office {write:?}"));
+            }
             Write::Reply { .. } | Write::ReleaseClosed(_) | Write::Totaliser { .. } | Write::Holds { .. } => {}
         }
     }

@@ -73,6 +73,12 @@ impl Chain {
         Arrival::New
     }
 
+    /// The hash of the record at a sequence, if it was seen.
+    #[must_use]
+    pub fn hash_at(&self, sequence: u64) -> Option<&str> {
+        self.links.get(&sequence).map(|(link, _)| link.hash.as_str())
+    }
+
     /// The event at a sequence, if it was seen.
     #[must_use]
     pub fn id_at(&self, sequence: u64) -> Option<Uuid> {

@@ -10,6 +10,7 @@ use super::message::{
     LiveData, NOZZLE_STATES, NozzleState, ReleaseData, ReplyData, ReviewData, SaleData, StationState, StepData,
     UnaccountedData, content,
 };
+use super::papers::Papers;
 use super::notice::Notice;
 use forecourt::ids::{NozzleId, OrderId, UuidMaker};
 use forecourt::time::UtcTime;
@@ -126,6 +127,7 @@ pub struct Desk {
     key: KeyPair,
     ids: UuidMaker,
     pub(super) chain: Chain,
+    pub(super) papers: Papers,
     pub(super) accounts: BTreeMap<OrderId, Account>,
     pub(super) issued: BTreeMap<Uuid, Issued>,
     pub(super) sales: BTreeMap<u64, HeardSale>,
@@ -149,6 +151,7 @@ impl Desk {
             key,
             ids: UuidMaker::new(seed),
             chain: Chain::default(),
+            papers: Papers::default(),
             accounts: BTreeMap::new(),
             issued: BTreeMap::new(),
             sales: BTreeMap::new(),
@@ -409,9 +412,15 @@ impl Desk {
                 self.notify(Notice::Alarm(event.data.clone()));
                 Ok(())
             }
-            "fuel.price.applied.v1" | "fuel.delivery.v1" | "fuel.report.v1" | "fuel.audit.v1" | "fuel.anchor.v1" => {
+            "fuel.report.v1" => {
+                self.papers.take_report(sequence, content(&event.kind, &event.data)?);
                 Ok(())
             }
+            "fuel.anchor.v1" => {
+                self.papers.take_anchor(sequence, content(&event.kind, &event.data)?);
+                Ok(())
+            }
+            "fuel.price.applied.v1" | "fuel.delivery.v1" | "fuel.audit.v1" => Ok(()),
             other => Err(format!("{other} is no durable record of the contract")),
         }
     }

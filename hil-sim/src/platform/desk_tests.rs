@@ -209,3 +209,45 @@ fn rubbish_is_a_violation_and_nothing_more() {
         assert_eq!(desk.violations().len(), before + 1, "{topic} {payload}");
     }
 }
+
+#[test]
+fn a_report_is_checked_against_the_sales_and_an_anchor_against_the_chain() {
+    let report = |count: u64, after: u64, period: &str| {
+        let sum = serde_json::json!({"count": count, "volume_ml": count * 13_430, "amount_minor": count * 10_005});
+        serde_json::json!({"scope": "shift", "period": period, "part": 1, "after_sequence": format!("{after:012}"),
+            "through_sequence": "000000000001", "missing_records": 0, "total": sum, "nozzles": [sum]})
+    };
+    for (data, wrong) in [
+        (report(1, 0, "2026-11-21-A"), None),
+        (report(2, 0, "2026-11-21-A"), Some("the sales make (1, 13430, 10005)")),
+        (report(1, 0, "2026-11-21-B"), Some("record 1 names shift")),
+        (report(1, 9, "2026-11-21-A"), Some("covers")),
+    ] {
+        let mut desk = desk(AckBy::Ids, Faults::default());
+        let mut station = FakeStation::new();
+        sell(&mut desk, "a");
+        let mut sale = station.sale("a", 1_000, 13_430, 10_005);
+        station = FakeStation::new();
+        sale["data"]["shift"] = "2026-11-21-A".into();
+        let sale = station.record("fuel.sale.v1", sale["data"].clone());
+        let hash = sale["hash"].clone();
+        let anchor = serde_json::json!({"through_sequence": "000000000001", "hash": hash});
+        let papers = [station.record("fuel.report.v1", data), station.record("fuel.anchor.v1", anchor)];
+        for message in [&sale].into_iter().chain(&papers) {
+            hear(&mut desk, "event", message);
+        }
+        let violations = desk.report().violations;
+        match wrong {
+            None => assert_eq!(violations, Vec::<String>::new()),
+            Some(text) => assert!(violations.iter().any(|found| found.contains(text)), "{text}: {violations:?}"),
+        }
+    }
+    let mut desk = desk(AckBy::Ids, Faults::default());
+    let mut station = FakeStation::new();
+    let first = station.record("fuel.audit.v1", serde_json::json!({}));
+    let anchor = serde_json::json!({"through_sequence": "000000000001", "hash": "0".repeat(64)});
+    let second = station.record("fuel.anchor.v1", anchor);
+    hear(&mut desk, "event", &first);
+    hear(&mut desk, "event", &second);
+    assert!(desk.report().violations.iter().any(|found| found.contains("not in the chain")));
+}

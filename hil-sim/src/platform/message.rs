@@ -25,6 +25,8 @@ pub struct SaleData {
     pub order_id: Option<OrderId>,
     /// Ground of the release.
     pub basis: String,
+    /// The shift that was open at its end.
+    pub shift: Option<String>,
     /// Nozzle number.
     pub nozzle: NozzleId,
     /// ISO 4217.
@@ -98,6 +100,47 @@ pub struct UnaccountedData {
     pub totaliser_end_ml: Volume,
 }
 
+/// Sales added up.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct SumData {
+    /// How many.
+    pub count: u64,
+    /// Sold.
+    pub volume_ml: Volume,
+    /// Sold.
+    pub amount_minor: Money,
+}
+
+/// `fuel.report.v1`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct ReportData {
+    /// `shift` or `day`.
+    pub scope: String,
+    /// Such as `2026-11-21-A`.
+    pub period: String,
+    /// 1, or more where the clock was set back.
+    pub part: u32,
+    /// Its sales come after this record.
+    pub after_sequence: String,
+    /// And up to this one.
+    pub through_sequence: String,
+    /// Records of the range that the station has lost.
+    pub missing_records: u64,
+    /// Over all nozzles.
+    pub total: SumData,
+    /// One row for each nozzle and grade.
+    pub nozzles: Vec<SumData>,
+}
+
+/// `fuel.anchor.v1`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct AnchorData {
+    /// The chain up to here.
+    pub through_sequence: String,
+    /// Of that record.
+    pub hash: String,
+}
+
 /// `fuel.order.state.v1`.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub struct StepData {
@@ -165,6 +208,9 @@ pub struct ReplyData {
     /// Of the order, for `duplicate`, `conflict`, `cannot_cancel`, `cannot_move`.
     #[serde(default)]
     pub state: Option<String>,
+    /// What else its row of the contract names.
+    #[serde(flatten)]
+    pub rest: serde_json::Map<String, Value>,
 }
 
 /// Outbox figures of `fuel.station.state.v1`.

@@ -21,8 +21,10 @@ mod keys;
 mod link;
 mod message;
 mod notice;
+mod papers;
 mod report;
 mod strict;
+pub mod voucher;
 
 pub use account::{Account, End};
 pub use chain::{Arrival, Chain};

@@ -78,6 +78,9 @@ impl Desk {
     pub fn report(&self) -> Report {
         let mut violations = self.violations.clone();
         violations.extend(self.gaps());
+        if !self.terms.joined_late {
+            violations.extend(self.papers.differences(&self.sales, &self.chain));
+        }
         let nozzles = self.nozzle_lines(&mut violations);
         let orders: Vec<OrderLine> = self
             .accounts
