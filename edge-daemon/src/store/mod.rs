@@ -47,6 +47,9 @@ const JOURNAL_SIZE_LIMIT: i64 = 8 * 1024 * 1024;
 const AUTOCHECKPOINT_PAGES: i64 = 100;
 /// SQLite's own limit of a database, in pages.
 const MOST_PAGES: i64 = 4_294_967_294;
+/// A commit for its own sake. A row that is overwritten with itself is none: SQLite then writes nothing.
+const OPENED: &str = "INSERT INTO last_number (name, value) VALUES ('opened', 1)
+    ON CONFLICT (name) DO UPDATE SET value = value + 1";
 /// Prepared statements kept.
 const STATEMENTS: usize = 64;
 
@@ -140,7 +143,7 @@ impl Store {
             return Err(StoreFault::WrongStation { path: path.into(), found, expected: station.to_string() });
         }
         // Something is in the log from now on, so that its loss can be noticed.
-        connection.execute("UPDATE station SET station_id = station_id", []).map_err(fault)?;
+        connection.execute(OPENED, []).map_err(fault)?;
         ballast::take_in(path);
         let clock = wall_clock;
         Ok(Self {
@@ -199,7 +202,7 @@ impl Store {
         if busy {
             tracing::warn!("somebody reads the store: old pages stay in its log until the next checkpoint");
         }
-        self.connection.execute("UPDATE station SET station_id = station_id", [])?;
+        self.connection.execute(OPENED, [])?;
         if marked && let Err(fault) = self.mark(check::RUNNING) {
             tracing::warn!(%fault, "that the store is in use could not be noted");
         }

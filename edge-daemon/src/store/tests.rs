@@ -575,3 +575,22 @@ fn every_commit_is_flushed_to_the_disk() {
     assert_eq!(read("synchronous"), Ok(rusqlite::types::Value::Integer(2)));
     assert_eq!(read("foreign_keys"), Ok(rusqlite::types::Value::Integer(1)));
 }
+
+#[test]
+fn a_store_that_is_killed_before_its_first_commit_has_lost_nothing() {
+    let home = home();
+    let path = home.path().join(FILE_NAME);
+    let station = StationId::new("st-1").expect("an id");
+    let mut ids = UuidMaker::new([1; 32]);
+    drop(Store::open_or_rescue(&path, &station, Uuid::nil(), &mut ids, noon()).expect("opens"));
+    let (store, _) = Store::open_or_rescue(&path, &station, Uuid::nil(), &mut ids, noon()).expect("opens again");
+    let crashed = tempfile::tempdir().expect("a directory");
+    for file in std::fs::read_dir(home.path()).expect("reads") {
+        let file = file.expect("a file").path();
+        std::fs::copy(&file, crashed.path().join(file.file_name().expect("a name"))).expect("copies");
+    }
+    drop(store);
+    let path = crashed.path().join(FILE_NAME);
+    let (_, rescued) = Store::open_or_rescue(&path, &station, Uuid::nil(), &mut ids, noon()).expect("opens");
+    assert!(rescued.is_none(), "{rescued:?}");
+}

@@ -92,7 +92,7 @@ fn all_problems_are_listed_at_once_in_the_order_of_the_file() {
     let expected = "\
 1:1: error: station.price-set: is missing; expected a name such as \"PS-0001\"
 2:6: error: station.id: a station id must be 1 to 64 characters of A-Z a-z 0-9 _ -
-3:1: error: station.colour: is not a key of this table; expected id, name, currency, utc-offset-minutes, data-directory or price-set
+3:1: error: station.colour: is not a key of this table; expected id, name, currency, utc-offset-minutes, time-zone, data-directory or price-set
 9:21: error: grade[0].unit-price-micros: is a number with a fraction; expected an integer from 1 to 999999000000 millionths per litre
 13:12: error: line[0].protocol: \"tart\" is not known here; expected dart, gaskitlink, two-wire or modbus
 23:11: error: line[0].dispenser[0].nozzle[0].logical: 16 is out of range; expected an integer from 1 to 15

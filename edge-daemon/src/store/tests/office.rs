@@ -125,7 +125,7 @@ fn wrong_codes_open_periods_and_revoked_keys_outlive_the_process() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
     /// Whatever is sold when, however the clock leaps and wherever the process ends: each sale is in one shift report and one day
     /// report, and the reports make the sum of the sales.
     #[test]
@@ -136,7 +136,7 @@ proptest! {
         let mut keeper = Keeper::new(plan(), BTreeMap::new());
         let mut utc = noon();
         let mut number = 0;
-        let mut roll = |store: &mut Store, keeper: &mut Keeper, utc: UtcTime, number: &mut u128| {
+        let roll = |store: &mut Store, keeper: &mut Keeper, utc: UtcTime, number: &mut u128| {
             for turn in keeper.handle(&Now { mono: Instant::START, utc, clock: ClockQuality::Synced }) {
                 *number += 1;
                 store.apply(&[&[turned(*number, turn)]]).expect("stores");
@@ -192,7 +192,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 #[test]
 fn an_erased_customer_is_in_no_row_and_in_no_byte_and_the_sales_stay() {
     let home = home();
-    let mut ids = forecourt::ids::UuidMaker::new([1; 32]);
+    let mut ids = UuidMaker::new([1; 32]);
     let path = home.path().join(FILE_NAME);
     let station = StationId::new("st-1").expect("an id");
     let (mut store, _) = Store::open_or_rescue(&path, &station, Uuid::nil(), &mut ids, noon()).expect("opens");
