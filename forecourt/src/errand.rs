@@ -51,6 +51,7 @@ pub struct Asked {
 
 /// Something wrong with a configuration document.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ConfigProblem {
     /// JSON pointer into the command's payload.
     pub at: String,
@@ -60,8 +61,10 @@ pub struct ConfigProblem {
     pub expected: String,
 }
 
-/// What came of an errand or of a typed-in code; the members are those of the reply.
+/// What came of an errand or of a typed-in code; the members are those of the reply. The published contract has no rows for what only a
+/// person at the station is told.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Done {
     /// The configuration is in force.
@@ -78,6 +81,7 @@ pub enum Done {
         problems: Vec<ConfigProblem>,
     },
     /// The configuration before is in force again.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     RolledBack {
         /// Its version; null for the station's own file alone.
         version: Option<u64>,
@@ -85,6 +89,7 @@ pub enum Done {
         restart: bool,
     },
     /// There is no configuration to go back to.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     NothingToRollBack,
     /// The key is trusted no longer.
     Revoked,
@@ -98,29 +103,37 @@ pub enum Done {
         rows: u64,
     },
     /// The code is wrong.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     BadVoucher {
         /// Wrong entries left before code entry locks.
         left: u8,
     },
     /// Too many wrong entries.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     CodeEntryLocked {
         /// Until when.
         until: UtcTime,
     },
     /// The voucher's time is over.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     VoucherExpired,
     /// The voucher's time is still to come.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     VoucherNotYet,
     /// The voucher is for another nozzle.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     WrongNozzle {
         /// Which.
         nozzle: NozzleId,
     },
     /// The voucher is for any nozzle: say which.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     NozzleNeeded,
     /// The station has no voucher key.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     NoVoucherKey,
     /// Nobody knows the time, and vouchers are good for half an hour.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     ClockUnset,
 }
 

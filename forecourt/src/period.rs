@@ -22,6 +22,7 @@ const SHORTEST_MS: i64 = 15 * 60 * 1_000;
 
 /// Which kind of period.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// A shift.

@@ -13,6 +13,7 @@ const LARGEST: i64 = (1 << 53) - 1;
 
 /// Sales added up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sum {
     /// How many.
     pub count: u64,
@@ -38,6 +39,7 @@ fn plus(one: i64, other: i64) -> i64 {
 
 /// One nozzle and what it sold of one grade.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NozzleRow {
     /// Which.
     pub nozzle: NozzleId,
@@ -61,6 +63,7 @@ pub struct NozzleRow {
 
 /// One grade over all nozzles.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GradeRow {
     /// Which.
     pub grade: Grade,
@@ -73,6 +76,7 @@ pub struct GradeRow {
 
 /// The outbox when the report was made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OutboxCounters {
     /// Records that wait for the platform, this report not among them.
     pub pending: u64,
@@ -84,6 +88,7 @@ pub struct OutboxCounters {
 
 /// `fuel.report.v1`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Report {
     /// Shift or day.
     pub scope: Scope,
@@ -115,6 +120,7 @@ pub struct Report {
 
 /// `fuel.anchor.v1`: the chain up to here, for whoever wants to prove later that nothing was changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Anchor {
     /// As records carry it, 12 digits.
     pub through_sequence: String,
