@@ -188,7 +188,9 @@ impl Done {
             Self::LastKey => "it is the only key: bring another one first".into(),
             Self::Erased { rows } => format!("{rows} row(s) named this customer; the sales stay and name nobody"),
             Self::BadVoucher { left } => {
-                format!("the code is wrong: ask for it again, group by group; {left} more wrong entries lock code entry")
+                format!(
+                    "the code is wrong: ask for it again, group by group; {left} more wrong entries lock code entry"
+                )
             }
             Self::CodeEntryLocked { until } => format!("too many wrong codes: none is taken before {until}"),
             Self::VoucherExpired => "the voucher was good for half an hour, which is over: ask for a new one".into(),

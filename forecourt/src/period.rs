@@ -55,9 +55,9 @@ impl Scope {
     pub fn is_name(self, text: &str) -> bool {
         let date = match self {
             Self::Day => Some(text),
-            Self::Shift => text
-                .strip_suffix(|letter: char| letter.is_ascii_uppercase())
-                .and_then(|date| date.strip_suffix('-')),
+            Self::Shift => {
+                text.strip_suffix(|letter: char| letter.is_ascii_uppercase()).and_then(|date| date.strip_suffix('-'))
+            }
         };
         date.is_some_and(|date| date.len() == 10 && date.parse::<jiff::civil::Date>().is_ok())
     }
@@ -271,7 +271,12 @@ mod tests {
     }
 
     fn closed(turned: &[Turned], scope: Scope) -> Vec<&str> {
-        turned.iter().filter_map(|turn| turn.closed.as_ref()).filter(|old| old.scope == scope).map(|old| &*old.name).collect()
+        turned
+            .iter()
+            .filter_map(|turn| turn.closed.as_ref())
+            .filter(|old| old.scope == scope)
+            .map(|old| &*old.name)
+            .collect()
     }
 
     #[test]
@@ -296,9 +301,14 @@ mod tests {
     #[test]
     fn days_of_23_and_25_hours_have_no_gap() {
         // The clocks of Berlin leap over 02:00 to 03:00 on 29 March 2026 and back on 25 October.
-        let plan = Plan::in_zone("Europe/Berlin").expect("known").with_times(&["02:30", "14:00"], "02:30").expect("a plan");
-        for (noon, hours) in [("2026-03-28T12:00:00Z", 24), ("2026-03-29T12:00:00Z", 23), ("2026-10-24T12:00:00Z", 24), ("2026-10-25T12:00:00Z", 25)]
-        {
+        let plan =
+            Plan::in_zone("Europe/Berlin").expect("known").with_times(&["02:30", "14:00"], "02:30").expect("a plan");
+        for (noon, hours) in [
+            ("2026-03-28T12:00:00Z", 24),
+            ("2026-03-29T12:00:00Z", 23),
+            ("2026-10-24T12:00:00Z", 24),
+            ("2026-10-25T12:00:00Z", 25),
+        ] {
             let day = plan.at(Scope::Day, at(noon)).expect("in range");
             let next = plan.at(Scope::Day, day.end).expect("in range");
             assert_eq!(next.start, day.end, "{noon}");
@@ -373,6 +383,9 @@ mod tests {
         assert!(keeper.handle(&now("2026-11-21T05:00:00Z")).is_empty());
         let turned = keeper.handle(&now("2026-11-21T06:00:00Z"));
         let old = turned[0].closed.as_ref().expect("closed");
-        assert_eq!((old.end, turned[0].open.start, turned[0].open.end), (at("2026-11-21T06:00:00Z"), old.end, at("2026-11-21T12:00:00Z")));
+        assert_eq!(
+            (old.end, turned[0].open.start, turned[0].open.end),
+            (at("2026-11-21T06:00:00Z"), old.end, at("2026-11-21T12:00:00Z"))
+        );
     }
 }

@@ -8,7 +8,6 @@ use crate::authorisation::{self, Decision};
 use crate::command::{Ask, Command, Nozzles, Outcome, Reply};
 use crate::desk::{After, Desk, Turn};
 pub use crate::desk::{Live, OrderStep, Output};
-pub use office::{OfficeMemory, OfficeWrite, TypedIn};
 use crate::fuelling_point::{FuellingPoint, MovedOut, TooLate};
 use crate::hold::Hold;
 use crate::ids::{CommandId, FuellingPointId, NozzleId, OrderId, UuidMaker};
@@ -19,6 +18,7 @@ use crate::pump::FromPump;
 use crate::record::{AlarmState, Audit, Finish, Record};
 use crate::time::{Instant, Now, UtcTime};
 use core::time::Duration;
+pub use office::{OfficeMemory, OfficeWrite, TypedIn};
 use std::collections::BTreeMap;
 
 /// Live readings of one nozzle are this far apart at least (contract section 4: at most twice a second).
@@ -293,13 +293,7 @@ impl Site {
         let gate = Gate { station_held: self.station_held, overloaded };
         let mut turn = self.desk.turn(now);
         let outcome = match ask {
-            Ask::Authorise(request) => authorise(
-                &mut self.points,
-                *request,
-                ledger,
-                gate,
-                &mut turn,
-            ),
+            Ask::Authorise(request) => authorise(&mut self.points, *request, ledger, gate, &mut turn),
             Ask::Voucher(typed) => office::redeem(&mut self.points, &mut self.office, &typed, ledger, gate, &mut turn),
             // Sent on its way above.
             Ask::Errand(_) => return,

@@ -259,7 +259,11 @@ mod tests {
     #[test]
     fn check_values_are_those_of_an_independent_reckoning() {
         for (station, digits, slot) in VECTORS {
-            assert_eq!(authority(station).check_value(digits, slot), digits[11..].parse::<u32>().expect("digits"), "{digits}");
+            assert_eq!(
+                authority(station).check_value(digits, slot),
+                digits[11..].parse::<u32>().expect("digits"),
+                "{digits}"
+            );
         }
     }
 

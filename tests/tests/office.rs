@@ -1,12 +1,12 @@
 //! What people do at the station and what the platform asks of its office, with the real daemon, the real `edgectl` and simulated pumps.
 
+use forecourt::ids::NozzleId;
+use forecourt::time::UtcTime;
 use hil_sim::broker::Broker;
 use hil_sim::platform::{Command, KeyPair, voucher};
 use hil_sim::rig::daemon;
 use hil_sim::rigs::bed::{Bed, Setup};
 use hil_sim::rigs::trace::Life;
-use forecourt::ids::NozzleId;
-use forecourt::time::UtcTime;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -120,8 +120,9 @@ impl Scene {
     fn audits(&self) -> Vec<Value> {
         let database = self.bed.plan.data_directory().join("station.db");
         let connection = rusqlite::Connection::open(database).expect("opens");
-        let mut statement =
-            connection.prepare("SELECT body FROM event WHERE kind = 'fuel.audit.v1' ORDER BY sequence").expect("prepares");
+        let mut statement = connection
+            .prepare("SELECT body FROM event WHERE kind = 'fuel.audit.v1' ORDER BY sequence")
+            .expect("prepares");
         let bodies = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).expect("runs");
         let data = |body: Vec<u8>| serde_json::from_slice::<Value>(&body).expect("JSON")["data"].clone();
         bodies.map(|body| data(body.expect("a body"))).collect()
@@ -157,7 +158,10 @@ async fn while_the_uplink_is_down_a_qr_order_and_a_voucher_fuel_once_each() {
     let typed = ["voucher", groups[0], groups[1], groups[2], "--nozzle", "2"];
     assert_eq!(scene.result(&typed, ""), "armed");
     let sale = scene.fuel(2, &format!("V-{digits}")).await;
-    assert_eq!((&sale["basis"], &sale["amount_minor"].as_i64().is_some_and(|fen| fen <= 2_000)), (&"voucher".into(), &true));
+    assert_eq!(
+        (&sale["basis"], &sale["amount_minor"].as_i64().is_some_and(|fen| fen <= 2_000)),
+        (&"voucher".into(), &true)
+    );
     // The books know it after a kill too.
     scene.life.kill().await;
     scene.life = scene.bed.live(None).expect("starts again");
@@ -172,7 +176,12 @@ async fn while_the_uplink_is_down_a_qr_order_and_a_voucher_fuel_once_each() {
     scene.wait("does not start", |scene| scene.edgectl(&["status"], "").0 == Some(0)).await;
     assert_eq!(scene.result(&typed, ""), "code_entry_locked");
     let did: Vec<String> = scene.audits().iter().map(|audit| format!("{} {}", audit["did"], audit["new"])).collect();
-    for needed in ["\"order\" \"uplink_up\"", "\"order\" \"bad_signature\"", "\"fuel.order.authorise.v1\" \"armed\"", "\"voucher\" \"bad_voucher\""] {
+    for needed in [
+        "\"order\" \"uplink_up\"",
+        "\"order\" \"bad_signature\"",
+        "\"fuel.order.authorise.v1\" \"armed\"",
+        "\"voucher\" \"bad_voucher\"",
+    ] {
         assert!(did.iter().any(|done| done == needed), "{needed}: {did:?}");
     }
     assert!(scene.life.terminate().await.expect("ends").success());
@@ -201,8 +210,12 @@ async fn configurations_keys_and_customers_are_changed_from_afar_and_every_chang
     bad["limits"] = json!({"queue": 99});
     bad["cloud"]["brokers"] = json!(["mqtts://elsewhere.example"]);
     let reply = scene.ask("fuel.config.set.v1", set(2, &bad)).await;
-    let places: Vec<&str> = reply["problems"].as_array().expect("a list").iter().filter_map(|found| found["at"].as_str()).collect();
-    assert_eq!((reply["result"].as_str(), places), (Some("refused"), vec!["/data/document/cloud", "/data/document/limits/queue"]));
+    let places: Vec<&str> =
+        reply["problems"].as_array().expect("a list").iter().filter_map(|found| found["at"].as_str()).collect();
+    assert_eq!(
+        (reply["result"].as_str(), places),
+        (Some("refused"), vec!["/data/document/cloud", "/data/document/limits/queue"])
+    );
     // Another price is read at a start only.
     document["grade"][0]["unit-price-micros"] = json!(7_460_000);
     let reply = scene.ask("fuel.config.set.v1", set(3, &document)).await;

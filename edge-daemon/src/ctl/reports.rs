@@ -78,7 +78,8 @@ fn print(report: &Value, out: &mut dyn Write, bold: bool) -> std::io::Result<()>
     let rows = |name: &str| report.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let nozzles: Vec<Vec<String>> = rows("nozzles").iter().map(|row| nozzle(row, currency)).collect();
     writeln!(out)?;
-    let headings = ["NOZZLE", "GRADE", "SALES", "LITRES", "AMOUNT", "TOTALISER FROM", "TO", "UNACCOUNTED", "TEST LITRES"];
+    let headings =
+        ["NOZZLE", "GRADE", "SALES", "LITRES", "AMOUNT", "TOTALISER FROM", "TO", "UNACCOUNTED", "TEST LITRES"];
     show::table(out, &headings, &nozzles, bold)?;
     let mut grades: Vec<Vec<String>> =
         rows("grades").iter().map(|row| [vec![cell(row, "grade")], sum(row, currency)].concat()).collect();

@@ -42,14 +42,9 @@ const MODE: u32 = 0o660;
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 enum Wish {
     /// Key in a voucher.
-    Voucher {
-        digits: String,
-        nozzle: Option<u16>,
-    },
+    Voucher { digits: String, nozzle: Option<u16> },
     /// Hand in an order shown as a QR code.
-    Order {
-        jws: String,
-    },
+    Order { jws: String },
     /// Take the configuration before back into force.
     ConfigRollback,
 }
@@ -149,7 +144,9 @@ impl Door {
         tokio::time::timeout(PATIENCE, read.read_line(&mut line)).await.map_err(std::io::Error::other)??;
         let answer = match serde_json::from_str(&line) {
             Ok(wish) => self.grant(wish, who).await,
-            Err(why) => refusal("malformed", &format!("one JSON line is expected, such as {{\"do\":\"voucher\",…}}: {why}")),
+            Err(why) => {
+                refusal("malformed", &format!("one JSON line is expected, such as {{\"do\":\"voucher\",…}}: {why}"))
+            }
         };
         write.write_all(format!("{answer}\n").as_bytes()).await
     }
@@ -191,7 +188,8 @@ impl Door {
     }
 
     fn read(&self, jws: &str, keys: &KeySet) -> Result<Command, Value> {
-        let opened = command::open(jws.as_bytes(), keys, &self.station).map_err(|refused| link_data(&refused, false))?;
+        let opened =
+            command::open(jws.as_bytes(), keys, &self.station).map_err(|refused| link_data(&refused, false))?;
         if !opened.is_order() {
             return Err(refusal("unsupported", "only an order is handed in here"));
         }

@@ -158,7 +158,8 @@ impl Errands {
                 Ok(_) if problems.is_empty() => return Ok(config),
                 Ok(_) => {}
                 Err(more) => problems.extend(
-                    more.into_iter().map(|what| problem("/data/document/line", what, "what its driver can serve".into())),
+                    more.into_iter()
+                        .map(|what| problem("/data/document/line", what, "what its driver can serve".into())),
                 ),
             },
         }
@@ -179,8 +180,11 @@ impl Errands {
             Err(problems) => return (Done::Refused { problems }, Vec::new(), None),
         };
         let version = next.current.as_ref().map(|document| document.version);
-        self.put_in_force(who, "configuration rolled back", next, &config, |restart| Done::RolledBack { version, restart })
-            .await
+        self.put_in_force(who, "configuration rolled back", next, &config, |restart| Done::RolledBack {
+            version,
+            restart,
+        })
+        .await
     }
 
     async fn put_in_force(

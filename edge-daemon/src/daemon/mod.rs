@@ -234,8 +234,10 @@ impl Station<'_> {
         let (acts_in, acts) = mpsc::channel(door::ACTS);
         let station = self.config.station.id.clone();
         let (uplink_seen, clock) = (uplink.clone(), self.clock.clone());
-        let doorkeeper =
-            tokio::spawn(door::serve(visitors, door::Door { station, keys, uplink: uplink_seen, not_before, clock, acts: acts_in }));
+        let doorkeeper = tokio::spawn(door::serve(
+            visitors,
+            door::Door { station, keys, uplink: uplink_seen, not_before, clock, acts: acts_in },
+        ));
         let (asked, errands_out) = mpsc::channel(errands::ERRANDS);
         let (finished_in, finished) = mpsc::channel(errands::ERRANDS);
         let (proven, proven_out) = watch::channel(false);
@@ -373,8 +375,7 @@ impl Station<'_> {
         let Some(cloud) = &self.config.cloud else { return Ok(None) };
         let file = &cloud.jwks_file;
         let bytes = std::fs::read(file).with_context(|| format!("read {} (cloud)", file.display()))?;
-        let mut keys =
-            KeySet::from_jwks(&bytes).with_context(|| format!("{} (cloud.jwks-file)", file.display()))?;
+        let mut keys = KeySet::from_jwks(&bytes).with_context(|| format!("{} (cloud.jwks-file)", file.display()))?;
         for kid in store.revoked_keys().map_err(store_error)? {
             if keys.remove(&kid) {
                 warn!(kid, file = %file.display(), "this key was revoked and is not used: take it out of the file");

@@ -26,7 +26,8 @@ const PERIODS: &str = "SELECT scope, name, start_ms, end_ms FROM period";
 const AFTER: &str = "SELECT after FROM period WHERE scope = ?1 AND name = ?2 AND start_ms = ?3";
 const OPEN: &str = "INSERT INTO period (scope, name, start_ms, end_ms, after) VALUES (?1, ?2, ?3, ?4, ?5)
     ON CONFLICT (scope) DO UPDATE SET name = ?2, start_ms = ?3, end_ms = ?4, after = ?5";
-const SALES: &str = "SELECT nozzle, grade, basis, volume_ml, amount_minor, unaccounted_ml FROM sale WHERE sequence > ?1";
+const SALES: &str =
+    "SELECT nozzle, grade, basis, volume_ml, amount_minor, unaccounted_ml FROM sale WHERE sequence > ?1";
 const UNACCOUNTED: &str = "SELECT body FROM event WHERE sequence > ?1 AND kind = 'fuel.unaccounted.v1'";
 const TOTALISERS: &str = "SELECT t.nozzle, p.volume_ml, t.volume_ml FROM totaliser t
     LEFT JOIN period_totaliser p ON p.nozzle = t.nozzle AND p.scope = ?1";
@@ -96,7 +97,8 @@ impl Pen<'_> {
         currency: Currency,
     ) -> Result<(), StoreFault> {
         let scope = period.scope.word();
-        let open: Option<u64> = self.get(AFTER, params![scope, period.name, period.start.unix_ms()], |row| row.get(0))?;
+        let open: Option<u64> =
+            self.get(AFTER, params![scope, period.name, period.start.unix_ms()], |row| row.get(0))?;
         // Closed already: a report is never made twice.
         let Some(after) = open else { return Ok(()) };
         let mut tally = Tally::new(nozzles);
@@ -196,7 +198,12 @@ pub(super) fn memory(connection: &Connection, path: &Path) -> Result<OfficeMemor
 }
 
 /// Where the report of a period stands.
-pub(super) fn place(connection: &Connection, path: &Path, scope: Scope, period: &str) -> Result<ReportPlace, StoreFault> {
+pub(super) fn place(
+    connection: &Connection,
+    path: &Path,
+    scope: Scope,
+    period: &str,
+) -> Result<ReportPlace, StoreFault> {
     const WHAT: &str = "look up a report";
     let values = params![scope.word(), period];
     let made = all(connection, path, WHAT, PLACES, values, |row| row.get(0))?;
@@ -219,7 +226,8 @@ impl Reader {
             Some(period) => all(&self.connection, &self.path, WHAT, REPORTS, params![scope.word(), period], body)?,
             None => all(&self.connection, &self.path, WHAT, LAST_REPORT, [scope.word()], body)?,
         };
-        let data = |body: Vec<u8>| serde_json::from_slice::<Value>(&body).ok().and_then(|event| event.get("data").cloned());
+        let data =
+            |body: Vec<u8>| serde_json::from_slice::<Value>(&body).ok().and_then(|event| event.get("data").cloned());
         Ok(bodies.into_iter().filter_map(data).collect())
     }
 
@@ -239,7 +247,10 @@ impl Store {
     /// [`StoreFault`]; then nothing is noted.
     pub fn revoke_key(&mut self, kid: &str) -> Result<(), StoreFault> {
         self.change("revoke a key", |transaction, now| {
-            transaction.execute("INSERT INTO revoked_key (kid, at_ms) VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![kid, now])
+            transaction.execute(
+                "INSERT INTO revoked_key (kid, at_ms) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                params![kid, now],
+            )
         })?;
         Ok(())
     }

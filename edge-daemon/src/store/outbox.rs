@@ -1,9 +1,9 @@
 //! The outbox as the cloud link sees it. An acknowledged record leaves the outbox and stays in the books.
 
-use crate::store::{Store, office};
 use crate::store::fault::StoreFault;
 use crate::store::reader::{all, one, parse};
 use crate::store::writes::{self, json};
+use crate::store::{Store, office};
 use cloud_sync::outbox::store::{self as asked, Ack, Counts, OutboxStore, PRIORITIES, Refused, ReportPlace, Row};
 use cloud_sync::wire::reply::Remembered;
 use forecourt::ids::CommandId;

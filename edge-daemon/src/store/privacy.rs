@@ -12,7 +12,8 @@ const WHAT: &str = "forget a customer";
 ///
 /// The bodies of orders are JSON; all other tables name the customer in a column `customer`.
 pub(super) fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('orders', 'customer_day') ORDER BY name";
+    let sql =
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('orders', 'customer_day') ORDER BY name";
     let mut statement = connection.prepare(sql)?;
     let names = statement.query_map([], |row| row.get(0))?;
     names.collect()
@@ -30,7 +31,8 @@ fn from_orders(transaction: &Transaction<'_>, customer: &CustomerToken) -> rusql
     let mut found = Vec::new();
     {
         // The token has no characters that JSON would write otherwise.
-        let mut statement = transaction.prepare("SELECT order_id, body FROM orders WHERE body LIKE '%' || ?1 || '%'")?;
+        let mut statement =
+            transaction.prepare("SELECT order_id, body FROM orders WHERE body LIKE '%' || ?1 || '%'")?;
         let mut rows = statement.query([customer.as_str()])?;
         while let Some(row) = rows.next()? {
             let (id, body): (String, String) = (row.get(0)?, row.get(1)?);

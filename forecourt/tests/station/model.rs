@@ -7,9 +7,9 @@ use forecourt::ids::{CommandId, FuellingPointId, Grade, NozzleId, OrderId, Price
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
 use forecourt::ledger::{EndedOrder, KnownTotaliser, Ledger, Memory, Release, Ticket, Write};
 use forecourt::order::{Basis, Limit, Order, OrderPhase, OrderRequest};
+use forecourt::period::{Period, Plan};
 use forecourt::pump::{Authorise, FromPump, Preset, PumpCommand, PumpEvent, Reading, Refusal, Snapshot, State, Token};
 use forecourt::record::{Record, Sale};
-use forecourt::period::{Period, Plan};
 use forecourt::site::{OfficeMemory, OfficeWrite, Output, Site};
 use forecourt::testing::capabilities;
 use forecourt::time::{ClockQuality, Instant, Now, UtcTime};

@@ -150,7 +150,8 @@ fn a_sale_names_the_shift_that_is_open_and_each_period_is_closed_once() {
     assert_eq!(world.phase("o2"), "completed");
     let shifts: Vec<_> = world.books.sales().map(|sale| sale.shift.clone().unwrap()).collect();
     assert_eq!(shifts, ["2026-11-21-B", "2026-11-21-C"]);
-    let closed = |world: &World| world.books.closed.iter().map(|period| (period.scope, period.name.clone())).collect::<Vec<_>>();
+    let closed =
+        |world: &World| world.books.closed.iter().map(|period| (period.scope, period.name.clone())).collect::<Vec<_>>();
     let expected = vec![(Scope::Shift, "2026-11-21-B".to_owned()), (Scope::Day, "2026-11-20".to_owned())];
     assert_eq!((closed(&world), world.books.anchors), (expected.clone(), 1));
     world.crash(0);

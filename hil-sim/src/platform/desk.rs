@@ -10,8 +10,8 @@ use super::message::{
     LiveData, NOZZLE_STATES, NozzleState, ReleaseData, ReplyData, ReviewData, SaleData, StationState, StepData,
     UnaccountedData, content,
 };
-use super::papers::Papers;
 use super::notice::Notice;
+use super::papers::Papers;
 use forecourt::ids::{NozzleId, OrderId, UuidMaker};
 use forecourt::time::UtcTime;
 use forecourt::units::Currency;

@@ -64,7 +64,9 @@ fn compare(name: &str, report: &ReportData, before: Option<u64>, sales: &BTreeMa
         return wrong;
     }
     let mut sum = (0_u64, 0_i64, 0_i64);
-    for (sequence, sale) in sales.range(after + 1..=through.max(after + 1)).filter(|(sequence, _)| **sequence <= through) {
+    for (sequence, sale) in
+        sales.range(after + 1..=through.max(after + 1)).filter(|(sequence, _)| **sequence <= through)
+    {
         if sale.data.basis != "test" {
             sum = (sum.0 + 1, sum.1 + sale.data.volume_ml.get(), sum.2 + sale.data.amount_minor.get());
         }
@@ -76,9 +78,10 @@ fn compare(name: &str, report: &ReportData, before: Option<u64>, sales: &BTreeMa
     if (total.count, total.volume_ml.get(), total.amount_minor.get()) != sum {
         wrong.push(format!("{name}: says {total:?}, the sales make {sum:?}"));
     }
-    let nozzles = report.nozzles.iter().fold((0, 0, 0), |sum, row| {
-        (sum.0 + row.count, sum.1 + row.volume_ml.get(), sum.2 + row.amount_minor.get())
-    });
+    let nozzles = report
+        .nozzles
+        .iter()
+        .fold((0, 0, 0), |sum, row| (sum.0 + row.count, sum.1 + row.volume_ml.get(), sum.2 + row.amount_minor.get()));
     if nozzles != sum {
         wrong.push(format!("{name}: its nozzles make {nozzles:?}, the sales {sum:?}"));
     }

@@ -71,9 +71,15 @@ fn a_report_holds_the_sales_since_its_period_was_opened_and_is_made_once() {
     let report = &reports[0];
     assert_eq!((reports.len(), total(report)), (1, (2, 53_700, 40_000)));
     let row = &report["nozzles"][0];
-    assert_eq!((&row["unaccounted_ml"], &row["totaliser_start_ml"], &row["totaliser_end_ml"]), (&70.into(), &1_000.into(), &9_000.into()));
+    assert_eq!(
+        (&row["unaccounted_ml"], &row["totaliser_start_ml"], &row["totaliser_end_ml"]),
+        (&70.into(), &1_000.into(), &9_000.into())
+    );
     assert_eq!((&report["outbox"]["pending"], &report["missing_records"]), (&4.into(), &0.into()));
-    assert_eq!((&report["after_sequence"], &report["through_sequence"]), (&"000000000001".into(), &"000000000004".into()));
+    assert_eq!(
+        (&report["after_sequence"], &report["through_sequence"]),
+        (&"000000000001".into(), &"000000000004".into())
+    );
     assert_eq!(reader.reports(Scope::Shift, None).expect("reads"), reports);
     assert_eq!(reader.open_period(Scope::Shift).expect("reads").expect("open").name, "2026-11-21-B");
     assert!(store.verify_chain().expect("reads").broken.is_none());
@@ -101,8 +107,12 @@ fn an_anchor_names_the_record_before_it() {
 fn a_period_into_which_the_clock_was_set_back_has_a_second_part() {
     let home = home();
     let mut store = open(home.path());
-    store.apply(&[&[open_period(90, "2026-11-21"), sale(1), next_period(91, "2026-11-21", "2030-01-01")]]).expect("stores");
-    store.apply(&[&[next_period(92, "2030-01-01", "2026-11-21"), sale(2), next_period(93, "2026-11-21", "2026-11-22")]]).expect("stores");
+    store
+        .apply(&[&[open_period(90, "2026-11-21"), sale(1), next_period(91, "2026-11-21", "2030-01-01")]])
+        .expect("stores");
+    store
+        .apply(&[&[next_period(92, "2030-01-01", "2026-11-21"), sale(2), next_period(93, "2026-11-21", "2026-11-22")]])
+        .expect("stores");
     let reader = Store::reader(&home.path().join(FILE_NAME)).expect("opens");
     let reports = reader.reports(Scope::Day, Some("2026-11-21")).expect("reads");
     let parts: Vec<_> = reports.iter().map(|report| (report["part"].as_u64(), total(report).0)).collect();
@@ -114,7 +124,9 @@ fn wrong_codes_open_periods_and_revoked_keys_outlive_the_process() {
     let home = home();
     let codes = CodeEntry { wrong: 3, locked_until: Some(noon()) };
     let mut store = open(home.path());
-    store.apply(&[&[Write::Office(Box::new(OfficeWrite::CodeEntry(codes))), open_period(90, "2026-11-21")]]).expect("stores");
+    store
+        .apply(&[&[Write::Office(Box::new(OfficeWrite::CodeEntry(codes))), open_period(90, "2026-11-21")]])
+        .expect("stores");
     store.revoke_key("old").expect("notes");
     store.revoke_key("old").expect("notes it once");
     drop(store);
@@ -232,7 +244,8 @@ fn every_table_with_a_customer_is_among_those_that_forget() {
     let sql = "SELECT DISTINCT s.name FROM sqlite_schema s, pragma_table_info(s.name) c
         WHERE s.type = 'table' AND c.name LIKE '%customer%' ORDER BY s.name";
     let mut statement = store.connection.prepare(sql).expect("prepares");
-    let named: Vec<String> = statement.query_map([], |row| row.get(0)).expect("runs").map(|name| name.expect("a name")).collect();
+    let named: Vec<String> =
+        statement.query_map([], |row| row.get(0)).expect("runs").map(|name| name.expect("a name")).collect();
     let known = privacy::tables(&store.connection).expect("reads");
     for table in &named {
         assert!(known.contains(table), "{table} names customers: it belongs into privacy::tables");
