@@ -122,9 +122,7 @@ impl JsonSchema for Reply {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut rows: Vec<Value> = Vec::new();
         for schema in [Outcome::json_schema(generator), Done::json_schema(generator), Answer::json_schema(generator)] {
-            let schema = Value::from(schema);
-            for row in schema["oneOf"].as_array().into_iter().flatten() {
-                let mut row = row.clone();
+            for mut row in rows_of(&Value::from(schema)) {
                 name_the_end(&mut row);
                 let result = |row: &Value| row["properties"]["result"]["const"].clone();
                 match rows.iter_mut().find(|other| result(other) == result(&row)) {
@@ -152,6 +150,15 @@ impl JsonSchema for Reply {
             "oneOf": rows,
         })
     }
+}
+
+/// One schema for each `result`, however deep the choices between them are nested.
+fn rows_of(schema: &Value) -> Vec<Value> {
+    if schema["properties"]["result"].is_object() {
+        return vec![schema.clone()];
+    }
+    let choices = ["oneOf", "anyOf"].into_iter().filter_map(|name| schema[name].as_array());
+    choices.flatten().flat_map(rows_of).collect()
 }
 
 /// Two commands have a result of the same name: only what both require is required.
