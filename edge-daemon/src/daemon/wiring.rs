@@ -37,11 +37,18 @@ pub fn listeners(config: &Config) -> Vec<Heard> {
     let only_listen = config.lines.iter().filter(|line| line.mode == Mode::ListenOnly);
     let heard = only_listen.filter_map(|line| {
         let settings = line_settings(line);
-        let heads = line.dispensers.iter().map(|head| head_settings(config, line, head, &prices)).collect();
+        let heads = line.dispensers.iter().map(|head| head_settings(config, line, head, &prices));
         let ear: Box<dyn Ear> = match line.protocol {
-            Protocol::Dart => Box::new(dart::DartEar::new(settings, heads)),
+            Protocol::Dart => Box::new(dart::DartEar::new(settings, heads.collect())),
+            Protocol::TwoWire => {
+                let levels = line.dispensers.iter().map(|head| match &head.ways {
+                    Ways::TwoWire(habits) => habits.level,
+                    _ => two_wire::Habits::default().level,
+                });
+                Box::new(two_wire::TwoWireEar::new(&settings, heads.zip(levels).collect()))
+            }
             // The configuration refuses what has no ears.
-            Protocol::TwoWire | Protocol::GasKitLink | Protocol::Modbus => return None,
+            Protocol::GasKitLink | Protocol::Modbus => return None,
         };
         Some(Heard { config: line.clone(), listener: Listener::new(settings, ear) })
     });

@@ -2,6 +2,7 @@
 //! `sale.rs` and `ending.rs`.
 
 use super::block::{GradeIndex, GradeTotals, HostBlock, Transaction};
+use super::figures;
 use super::habits::Habits;
 use super::release::MOST_AUTHORISES;
 use super::sale::{Phase, Task};
@@ -189,7 +190,7 @@ impl TwoWireDriver {
     }
 
     pub(super) fn nozzle_of(&self, grade: GradeIndex) -> Option<NozzleId> {
-        self.settings.nozzles.iter().find(|n| n.logical == grade.0 + 1).map(|n| n.nozzle)
+        figures::nozzle_of(&self.settings, grade)
     }
 
     pub(super) fn grade_of(&self, nozzle: NozzleId) -> Option<GradeIndex> {
