@@ -111,6 +111,9 @@ pub fn sentence(outcome: &Outcome, layout: &Layout) -> String {
         Outcome::NozzleUnavailable { holds } if holds.contains(&Hold::ListenOnly) => {
             "another controller drives this pump; order there".into()
         }
+        Outcome::NozzleUnavailable { holds } if holds.contains(&Hold::NoPreset) => {
+            "this pump takes no limit and is never released from here; choose another".into()
+        }
         Outcome::NozzleUnavailable { holds } => {
             let words: Vec<String> = holds.iter().map(|hold| hold.word().into()).collect();
             format!("the nozzle is held: {}", words.join(", "))

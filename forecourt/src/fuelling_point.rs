@@ -158,8 +158,9 @@ impl FuellingPoint {
             known: BTreeMap::new(),
             // Held until it is read; one that takes no release from us is held for good.
             holds: {
-                let listen_only = (!layout.capabilities.takes_releases()).then_some(Hold::ListenOnly);
-                let holds: BTreeSet<Hold> = listen_only.into_iter().chain([Hold::CommLost]).collect();
+                let why = if layout.another_drives { Hold::ListenOnly } else { Hold::NoPreset };
+                let unreleased = (!layout.capabilities.takes_releases()).then_some(why);
+                let holds: BTreeSet<Hold> = unreleased.into_iter().chain([Hold::CommLost]).collect();
                 layout.nozzles.iter().map(|nozzle| (*nozzle, holds.clone())).collect()
             },
             last_sale: BTreeMap::new(),

@@ -28,6 +28,8 @@ pub enum Hold {
     Fault,
     /// Another controller drives the dispenser: it is only listened to.
     ListenOnly,
+    /// The device takes no limit, so that nothing is ever released there: a column with cards of its own, or a map that is only read.
+    NoPreset,
 }
 
 impl Hold {
@@ -46,6 +48,7 @@ impl Hold {
             Self::StoreFull => "store_full",
             Self::Fault => "fault",
             Self::ListenOnly => "listen_only",
+            Self::NoPreset => "no_preset",
         }
     }
 
@@ -54,7 +57,13 @@ impl Hold {
     pub const fn is_on_site_only(self) -> bool {
         matches!(
             self,
-            Self::Emergency | Self::GasAlarm | Self::PriceMismatch | Self::Unloading | Self::Fault | Self::ListenOnly
+            Self::Emergency
+                | Self::GasAlarm
+                | Self::PriceMismatch
+                | Self::Unloading
+                | Self::Fault
+                | Self::ListenOnly
+                | Self::NoPreset
         )
     }
 
@@ -63,7 +72,13 @@ impl Hold {
     pub const fn is_observed(self) -> bool {
         matches!(
             self,
-            Self::CommLost | Self::StoreFull | Self::PriceMismatch | Self::Review | Self::Fault | Self::ListenOnly
+            Self::CommLost
+                | Self::StoreFull
+                | Self::PriceMismatch
+                | Self::Review
+                | Self::Fault
+                | Self::ListenOnly
+                | Self::NoPreset
         )
     }
 }

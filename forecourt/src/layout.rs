@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 pub struct FuellingPointLayout {
     /// What its dispenser can do.
     pub capabilities: Capabilities,
+    /// Another controller drives it, and we only listen.
+    pub another_drives: bool,
     /// Its nozzles.
     pub nozzles: Vec<NozzleId>,
 }

@@ -176,7 +176,9 @@ pub fn layout(config: &Config, wired: &[Wired]) -> Layout {
                 let place = NozzleLayout { fp: head.fuelling_point, grade: nozzle.grade.clone() };
                 nozzles.insert(nozzle.number, place);
             }
-            fuelling_points.insert(head.fuelling_point, FuellingPointLayout { capabilities, nozzles: here });
+            let another_drives = line.mode == Mode::ListenOnly;
+            let point = FuellingPointLayout { capabilities, another_drives, nozzles: here };
+            fuelling_points.insert(head.fuelling_point, point);
         }
     }
     let grades = config.grades.iter().map(|grade| {

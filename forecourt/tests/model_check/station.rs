@@ -119,7 +119,11 @@ fn layout() -> Layout {
         currency: Currency::CNY,
         price_set: PriceSetId::new("PS-1").unwrap(),
         utc_offset_minutes: 480,
-        fuelling_points: [(FP, FuellingPointLayout { capabilities: capabilities(), nozzles: vec![NOZZLE] })].into(),
+        fuelling_points: [(
+            FP,
+            FuellingPointLayout { capabilities: capabilities(), another_drives: false, nozzles: vec![NOZZLE] },
+        )]
+        .into(),
         nozzles: [(NOZZLE, NozzleLayout { fp: FP, grade: grade.clone() })].into(),
         grades: [(grade, rules)].into(),
         timers: TimerSettings::default(),

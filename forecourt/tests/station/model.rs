@@ -23,6 +23,7 @@ pub fn layout() -> Layout {
     let rules = GradeRules { price: PRICE, max_volume: Volume::new(100_000), max_fill: Duration::from_secs(600) };
     let point = |nozzles: [u16; 2]| FuellingPointLayout {
         capabilities: capabilities(),
+        another_drives: false,
         nozzles: nozzles.map(NozzleId).to_vec(),
     };
     Layout {

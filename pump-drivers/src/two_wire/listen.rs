@@ -362,6 +362,8 @@ pub struct PollWatch {
     /// What we said last and did not hear back, and how much of it we did.
     echo: Vec<u8>,
     echoed: usize,
+    /// We sent, and nothing was heard since.
+    awaits: bool,
     /// The question that the tap knows is ours.
     ours: bool,
     drives: bool,
@@ -395,6 +397,7 @@ impl PollWatch {
 
 impl crate::line::Watch for PollWatch {
     fn hear(&mut self, bytes: &[u8]) -> Vec<(Vec<u8>, bool)> {
+        self.awaits &= bytes.is_empty();
         for word in bytes {
             if self.echo.get(self.echoed) == Some(word) {
                 self.echoed += 1;
@@ -413,6 +416,10 @@ impl crate::line::Watch for PollWatch {
     }
 
     fn quiet(&mut self) {
+        if self.awaits {
+            // the quiet was before our word
+            return;
+        }
         let mut found = Vec::new();
         self.tap.quiet(&mut found);
         self.note(found);
@@ -423,7 +430,7 @@ impl crate::line::Watch for PollWatch {
     fn sent(&mut self, bytes: &[u8]) {
         self.drives = true;
         self.tap.say(bytes);
-        self.ours = true;
+        (self.ours, self.awaits) = (true, true);
         (self.echo, self.echoed) = (bytes.to_vec(), 0);
     }
 }
