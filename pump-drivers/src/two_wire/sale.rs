@@ -6,7 +6,7 @@ use super::driver::{TwoWireDriver, alarm};
 use super::ending::Ending;
 use super::figures;
 use super::prices::{MOST_PRICE_TRIES, PRICE_RETRY, PRICE_SETTLES};
-use super::release::{AUTHORISE_SHOWS, COPIES, Releasing, Step};
+use super::release::{AUTHORISE_SHOWS, COPIES, LOOKS, Releasing, Step};
 use super::talk::Answer;
 use super::word::Status;
 use core::time::Duration;
@@ -419,9 +419,15 @@ impl TwoWireDriver {
         match &mut self.phase {
             Phase::ReadIn(_) => self.go_on_reading(state),
             Phase::Releasing(releasing) if releasing.step == Step::Judge => {
-                let shown = releasing.sent.is_some_and(|sent| self.seen_at >= sent + AUTHORISE_SHOWS);
+                let shown = releasing.sent.is_some_and(|sent| now >= sent + AUTHORISE_SHOWS) && self.seen_at == now;
                 if shown && state == Status::Call {
-                    self.judge();
+                    // one word may be noise, and an authorise is not said again blind
+                    releasing.looks += 1;
+                    if releasing.looks >= LOOKS {
+                        self.judge();
+                    } else {
+                        self.pursue();
+                    }
                 }
             }
             Phase::Releasing(releasing) if releasing.cancelled => self.refuse(Refusal::NoEffect),
