@@ -1,25 +1,16 @@
 //! The two-wire driver on its line against the simulated pump: the worked exchanges of the two-wire sheet, section 15, and what goes
 //! wrong between them. On an invented clock.
 
-use core::time::Duration;
-use forecourt::ids::{FuellingPointId, Grade, NozzleId, ReleaseId};
-use forecourt::pump::{Authorise, Preset, PumpCommand, PumpEvent, Reading, Refusal, Snapshot, State};
+use forecourt::pump::{Preset, PumpCommand, PumpEvent, Refusal, Snapshot, State};
 use forecourt::time::Instant;
-use forecourt::units::{Currency, Money, UnitPrice, Volume};
-use hil_sim::dispenser::calculator::{Decimals as HeadDecimals, PriceDigits};
-use hil_sim::dispenser::flow::FlowProfile;
-use hil_sim::dispenser::physics::{NozzleConfig, PumpConfig};
+use forecourt::units::{Money, Volume};
 use hil_sim::dispenser::record::Wrong;
 use hil_sim::dispenser::two_wire::quirks::Quirks;
-use hil_sim::dispenser::two_wire::{TwoWireConfig, TwoWireDispenser};
-use hil_sim::dispenser::{Action, Address, NozzleIndex};
-use hil_sim::prng::{PerMillion, Prng};
-use hil_sim::wire::{DeviceId, Faults, Pace, Wire, WireConfig};
-use pump_drivers::decimals::Decimals;
-use pump_drivers::driver::Driver;
-use pump_drivers::head::HeadSettings;
-use pump_drivers::line::{Echo, Line, Verdict};
-use pump_drivers::two_wire::{BAUD, Habits, MoneyPreset, TwoWireDriver, Width, alarm, line_settings};
+use hil_sim::dispenser::{Action, NozzleIndex};
+use hil_sim::prng::PerMillion;
+use hil_sim::wire::Faults;
+use pump_drivers::line::Line;
+use pump_drivers::two_wire::{Habits, Width, alarm, line_settings};
 use std::collections::BTreeMap;
 
 mod two_wire_stage;

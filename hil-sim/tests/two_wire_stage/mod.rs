@@ -13,15 +13,14 @@ use hil_sim::dispenser::record::Wrong;
 use hil_sim::dispenser::two_wire::quirks::Quirks;
 use hil_sim::dispenser::two_wire::{TwoWireConfig, TwoWireDispenser};
 use hil_sim::dispenser::{Action, Address, NozzleIndex};
-use hil_sim::prng::{PerMillion, Prng};
+use hil_sim::prng::Prng;
 use hil_sim::wire::{DeviceId, Faults, Pace, Wire, WireConfig};
 use pump_drivers::decimals::Decimals;
 use pump_drivers::driver::Driver;
 use pump_drivers::head::HeadSettings;
 use pump_drivers::line::{Echo, Line, Verdict};
 use pump_drivers::listen::Listener;
-use pump_drivers::two_wire::{BAUD, Habits, MoneyPreset, TwoWireDriver, Width, alarm, line_settings};
-use std::collections::BTreeMap;
+use pump_drivers::two_wire::{BAUD, Habits, MoneyPreset, TwoWireDriver, line_settings};
 
 pub const FP: FuellingPointId = FuellingPointId(7);
 pub const PUMP: DeviceId = DeviceId(0);
