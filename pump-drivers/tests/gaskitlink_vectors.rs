@@ -6,7 +6,7 @@ mod vectors;
 use pump_drivers::gaskitlink::frame::{decode, encode};
 use pump_drivers::gaskitlink::message::{ControllerSays, PumpSays};
 use pump_drivers::gaskitlink::{StreamDecoder, decode_line};
-use pump_drivers::hex::{Direction, bytes_of, hex_of};
+use pump_drivers::hex::{Direction, hex_of};
 use pump_drivers::protocol::FrameDecoder;
 use serde_json::Value;
 use vectors::Vector;
