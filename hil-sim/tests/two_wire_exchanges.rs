@@ -1,7 +1,7 @@
 //! The two-wire driver on its line against the simulated pump: the worked exchanges of the two-wire sheet, section 15, and what goes
 //! wrong between them. On an invented clock.
 
-use forecourt::pump::{Preset, PumpCommand, PumpEvent, Refusal, Snapshot, State};
+use forecourt::pump::{Preset, PumpCommand, PumpEvent, Refusal, State};
 use forecourt::time::Instant;
 use forecourt::units::{Money, Volume};
 use hil_sim::dispenser::record::Wrong;
