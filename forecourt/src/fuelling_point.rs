@@ -842,6 +842,7 @@ impl FuellingPoint {
         let text = format!("nozzle {nozzle} was not released: {}", refusal_text(&why));
         if let Refusal::PriceMismatch { .. } = why {
             self.hold(nozzle, Hold::PriceMismatch, turn);
+            self.correct_price(nozzle, turn);
         }
         turn.alarm("release_refused", self.place(), AlarmState::Raised, turn.now.utc, text);
         self.close_unreleased(turn);

@@ -126,6 +126,12 @@ impl Lists {
         Self { lists }
     }
 
+    /// The lists as they stand.
+    #[must_use]
+    pub fn into_inner(self) -> BTreeMap<ListName, List> {
+        self.lists
+    }
+
     /// Versions by the list's word.
     #[must_use]
     pub fn versions(&self) -> BTreeMap<&'static str, ListVersion> {

@@ -260,11 +260,20 @@ impl FuellingPoint {
                 let agreed = litre(&known.price);
                 let text = format!("nozzle {nozzle} shows {} a litre, the station's price is {agreed}", litre(&shown));
                 self.disagree(nozzle, text, turn);
-                if self.able.price_write && self.able.takes_releases() {
-                    turn.pump(self.id, PumpCommand::SetPrices(self.prices_to_show()));
-                }
+                self.correct_price(nozzle, turn);
             }
         }
+    }
+
+    /// Gives the prices again to a dispenser that shows another: now if it is at rest, and then again until it agrees.
+    pub(super) fn correct_price(&mut self, nozzle: NozzleId, turn: &mut Turn<'_>) {
+        if !self.able.price_write || !self.able.takes_releases() {
+            return;
+        }
+        if self.is_at_rest() {
+            turn.pump(self.id, PumpCommand::SetPrices(self.prices_to_show()));
+        }
+        self.timers.set(Timer::PriceCheck(nozzle), turn.now.mono + TRY_AGAIN);
     }
 
     fn agree(&mut self, nozzle: NozzleId, turn: &mut Turn<'_>) {
@@ -335,9 +344,13 @@ impl FuellingPoint {
 
     /// A price that was given should be shown by now.
     pub(super) fn on_price_check(&mut self, nozzle: NozzleId, turn: &mut Turn<'_>) {
-        let Some(target) = self.price_target(nozzle).filter(|target| target.told).cloned() else { return };
+        let Some(target) = self.price_target(nozzle).filter(|target| target.told).cloned() else {
+            if self.holds(nozzle).contains(&Hold::PriceMismatch) {
+                self.correct_price(nozzle, turn);
+            }
+            return;
+        };
         let others = self.prices.shown.get(&nozzle).filter(|shown| **shown != target.price).copied();
-        let mut next = SHOWN_WITHIN;
         if let Some(shown) = others.filter(|_| self.is_at_rest()) {
             if target.status != Some(AppliedStatus::Refused) {
                 self.tell_status(nozzle, AppliedStatus::Refused, turn);
@@ -349,12 +362,11 @@ impl FuellingPoint {
             );
             self.disagree(nozzle, text, turn);
             turn.pump(self.id, PumpCommand::SetPrices(self.prices_to_show()));
-            next = TRY_AGAIN;
         } else if target.status.is_none() {
             // Some heads tell the price of a nozzle only once that is lifted.
             self.tell_status(nozzle, AppliedStatus::Pending, turn);
         }
-        self.timers.set(Timer::PriceCheck(nozzle), turn.now.mono + next);
+        self.timers.set(Timer::PriceCheck(nozzle), turn.now.mono + TRY_AGAIN);
     }
 
     /// A price that should long be in force is not.
