@@ -101,3 +101,88 @@ pub(super) fn recall(connection: &Connection, path: &Path, memory: &mut Memory) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::FILE_NAME;
+    use forecourt::ids::{Grade, StationId};
+    use forecourt::ledger::Write;
+    use forecourt::list::{List, ListRule};
+    use forecourt::time::UtcTime;
+    use forecourt::units::Volume;
+    use uuid::Uuid;
+
+    const DAY: i64 = 20_000;
+
+    fn open(directory: &Path) -> Store {
+        let station = StationId::new("st-1").expect("an id");
+        Store::open(&directory.join(FILE_NAME), station, Uuid::from_u128(7)).expect("opens")
+    }
+
+    fn token(text: &str) -> CustomerToken {
+        CustomerToken::new(text).expect("a token")
+    }
+
+    fn day(customer: &str, day: i64, sold: i64) -> CustomerDay {
+        CustomerDay { customer: token(customer), day: BusinessDay::new(day), sold: Money::new(sold) }
+    }
+
+    fn update(version: u64, kind: ListKind, put: &[Subject], remove: &[Subject]) -> Write {
+        let rule = ListRule {
+            grades: [Grade::new("92").expect("a grade")].into(),
+            max_volume: Some(Volume::new(60_000)),
+            day_amount: None,
+        };
+        Write::List(Box::new(ListUpdate {
+            list: ListName::Allow,
+            version: ListVersion(version),
+            kind,
+            put: put.iter().map(|subject| (subject.clone(), rule.clone())).collect(),
+            remove: remove.iter().cloned().collect(),
+        }))
+    }
+
+    #[test]
+    fn a_customers_day_is_one_row_and_goes_two_days_later() {
+        let home = tempfile::tempdir().expect("a directory");
+        let mut store = open(home.path());
+        let rows = [day("a", DAY - 1, 5), day("a", DAY, 7), day("b", DAY - 2, 9)];
+        let writes = rows.map(Write::CustomerDay);
+        store.apply(&[&writes]).expect("stores");
+        assert_eq!(store.memory().expect("reads").customer_days, [day("a", DAY, 7), day("b", DAY - 2, 9)]);
+        store.prune(UtcTime::from_unix_ms(DAY * 86_400_000)).expect("prunes");
+        assert_eq!(store.memory().expect("reads").customer_days, [day("a", DAY, 7)]);
+    }
+
+    #[test]
+    fn a_list_is_kept_as_its_updates_left_it() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (a, b) = (Subject::Customer(token("a")), Subject::Plate("粤B·***88".into()));
+        let diff = ListKind::Diff(ListVersion(2));
+        let writes = [
+            update(1, ListKind::Full, &[Subject::Customer(token("x"))], &[]),
+            update(2, ListKind::Full, core::slice::from_ref(&a), &[]),
+            update(3, diff, core::slice::from_ref(&b), &[a]),
+        ];
+        open(home.path()).apply(&[&writes]).expect("stores");
+        let memory = open(home.path()).memory().expect("reads");
+        let List { version, entries } = &memory.lists[&ListName::Allow];
+        assert_eq!((version.0, entries.keys().collect::<Vec<_>>()), (3, vec![&b]));
+        assert_eq!(entries[&b].max_volume, Some(Volume::new(60_000)));
+    }
+
+    #[test]
+    fn a_customer_is_erased_from_days_and_lists_and_nobody_else_is() {
+        let home = tempfile::tempdir().expect("a directory");
+        let mut store = open(home.path());
+        let listed = update(1, ListKind::Full, &[Subject::Customer(token("a")), Subject::Customer(token("b"))], &[]);
+        let writes = [Write::CustomerDay(day("a", DAY, 5)), Write::CustomerDay(day("b", DAY, 6)), listed];
+        store.apply(&[&writes]).expect("stores");
+        assert_eq!(store.erase_customer_day(&token("a")), Ok(2));
+        let memory = store.memory().expect("reads");
+        assert_eq!(memory.customer_days, [day("b", DAY, 6)]);
+        assert_eq!(memory.lists[&ListName::Allow].entries.len(), 1);
+        assert_eq!(store.erase_customer_day(&token("a")), Ok(0));
+    }
+}
