@@ -18,6 +18,8 @@ pub mod preset;
 pub mod price;
 pub mod pump;
 pub mod record;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod settlement;
 pub mod site;
 pub mod testing;

@@ -82,6 +82,7 @@ impl Topics {
 
 /// `fuel.station.state.v1`; `layout_hash` is added when it is written.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StationView {
     /// False in the will and in the goodbye.
     pub online: bool,
@@ -113,6 +114,7 @@ pub struct StationView {
 
 /// The program.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Software {
     /// Its name.
     pub name: String,
@@ -124,6 +126,7 @@ pub struct Software {
 
 /// What stands on the forecourt.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Layout {
     /// Where one customer at a time can fuel.
     pub fuelling_points: Vec<FuellingPointId>,
@@ -139,6 +142,7 @@ pub struct Layout {
 
 /// A nozzle's fixed place.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LayoutNozzle {
     /// The number painted on the pump.
     pub nozzle: NozzleId,
@@ -152,6 +156,7 @@ pub struct LayoutNozzle {
 
 /// The currency and the decimals of its minor unit.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Decimals {
     /// Of all amounts.
     pub currency: Currency,
@@ -161,6 +166,7 @@ pub struct Decimals {
 
 /// What one fuelling point can do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[allow(clippy::struct_excessive_bools, reason = "a table of abilities, one line each")]
 pub struct PointCapabilities {
     /// Which.
@@ -209,6 +215,7 @@ impl PointCapabilities {
 
 /// How the station works.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Takes orders.
@@ -221,6 +228,7 @@ pub enum Mode {
 
 /// What the station's times are worth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClockView {
     /// How far the wall clock can be trusted.
     pub quality: ClockQuality,
@@ -230,6 +238,7 @@ pub struct ClockView {
 
 /// Records on their way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OutboxView {
     /// Not yet acknowledged.
     pub pending: u64,
@@ -241,6 +250,7 @@ pub struct OutboxView {
 
 /// `fuel.nozzle.state.v1`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NozzleView {
     /// The number painted on the pump.
     pub nozzle: NozzleId,
@@ -272,6 +282,7 @@ pub struct NozzleView {
 
 /// A nozzle's last sale.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LastSale {
     /// Its id.
     pub sale_id: Uuid,
@@ -285,6 +296,7 @@ pub struct LastSale {
 
 /// `fuel.order.state.v1`: a step of an order, best effort.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrderStep {
     /// Which order.
     pub order_id: OrderId,
@@ -301,6 +313,7 @@ pub struct OrderStep {
 
 /// `fuel.live.v1`: running figures, not final.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LiveReading {
     /// Which nozzle.
     pub nozzle: NozzleId,
