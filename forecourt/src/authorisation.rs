@@ -150,7 +150,9 @@ pub fn sentence(outcome: &Outcome, layout: &Layout) -> String {
                 format!("one order may cost {} at most", layout.limits.amount.major(layout.currency))
             }
             Exceeded::Volume => "so much is not released at once here; ask for less".into(),
-            Exceeded::CustomerDay => "the customer's limit of the day would be exceeded; ask for less or tomorrow".into(),
+            Exceeded::CustomerDay => {
+                "the customer's limit of the day would be exceeded; ask for less or tomorrow".into()
+            }
             Exceeded::List => "a list of the platform does not allow this customer so much; ask the operator".into(),
         },
         Outcome::LimitTooSmall => {

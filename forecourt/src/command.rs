@@ -208,6 +208,7 @@ pub enum Outcome {
 
 /// The limit that an order is above.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Exceeded {
     /// Money of one order.

@@ -24,8 +24,8 @@ use crate::timers::Timers;
 use crate::units::{Money, Volume};
 use crate::wait::{self, AtHand, MeanFill};
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
 use pricing::Prices;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 mod booking;

@@ -84,7 +84,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             amount: Money::new(500_000),
-            customer_day_amount: Money::new(500_000), minimum_volume: Volume::new(2_000), queue: 4 }
+            customer_day_amount: Money::new(500_000),
+            minimum_volume: Volume::new(2_000),
+            queue: 4,
+        }
     }
 }
 

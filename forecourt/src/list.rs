@@ -64,6 +64,7 @@ pub struct ListRule {
 
 /// Version of a list: counts up with each update.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct ListVersion(pub u64);
 

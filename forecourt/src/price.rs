@@ -35,6 +35,7 @@ pub struct PriceSet {
 
 /// How a price moves. The customer never pays more than the sign says: on a raise the sign goes first, on a cut the pumps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Up: change the sign before.
@@ -59,6 +60,7 @@ impl Direction {
 
 /// How far a nozzle has come with a price set (contract section 5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AppliedStatus {
     /// The dispenser shows the price, or takes it with every release.
@@ -71,6 +73,7 @@ pub enum AppliedStatus {
 
 /// `fuel.price.applied.v1`: what became of a price set at one nozzle.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PriceApplied {
     /// Which set.
     pub price_set: PriceSetId,
@@ -333,8 +336,8 @@ impl PriceBook {
     ///
     /// By a clock that was never set no moment comes: it is waited until somebody sets it.
     pub fn take_due(&mut self, now: &Now) -> Option<(PriceSet, Option<PriceSet>)> {
-        let due = now.clock != ClockQuality::Unset
-            && self.waiting.first().is_some_and(|set| set.effective_at <= now.utc);
+        let due =
+            now.clock != ClockQuality::Unset && self.waiting.first().is_some_and(|set| set.effective_at <= now.utc);
         if !due {
             self.wind(now);
             return None;

@@ -92,7 +92,12 @@ mod tests {
 
     fn flowing(seconds: u64, ml: i64, most: i64) -> AtHand {
         let longest = Some(Duration::from_secs(600));
-        AtHand { flowing: Duration::from_secs(seconds), volume: Volume::new(ml), most: Some(Volume::new(most)), longest }
+        AtHand {
+            flowing: Duration::from_secs(seconds),
+            volume: Volume::new(ml),
+            most: Some(Volume::new(most)),
+            longest,
+        }
     }
 
     #[test]
@@ -125,7 +130,8 @@ mod tests {
 
     #[test]
     fn no_figures_make_it_overflow() {
-        let odd = AtHand { flowing: Duration::MAX, volume: Volume::new(1), most: Some(Volume::new(i64::MAX)), longest: None };
+        let odd =
+            AtHand { flowing: Duration::MAX, volume: Volume::new(1), most: Some(Volume::new(i64::MAX)), longest: None };
         assert_eq!(estimate_s(Some(odd), u32::MAX, MeanFill(Duration::MAX)), u32::MAX);
     }
 

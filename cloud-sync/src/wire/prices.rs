@@ -28,9 +28,8 @@ pub(super) fn price_set(data: Members<'_>) -> Result<PriceSet, BadContent> {
     for (index, entry) in entries.iter().enumerate() {
         let place = format!("/data/prices/{index}");
         let wrong = |fault: BadContent| fault.below(&place);
-        let entry = entry
-            .as_object()
-            .ok_or_else(|| BadContent { at: place.clone(), why: "must be an object".into() })?;
+        let entry =
+            entry.as_object().ok_or_else(|| BadContent { at: place.clone(), why: "must be an object".into() })?;
         let entry = Members::new(entry, "");
         let grade = entry.id("grade", Grade::new).map_err(wrong)?;
         let price = entry.integer("unit_price_micros", 0, strict::INTEGER_LIMIT - 1).map_err(wrong)?;

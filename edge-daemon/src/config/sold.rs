@@ -101,10 +101,10 @@ mod tests {
             let grade = &config.grades[at];
             let seconds = |time: Duration| time.as_secs();
             let (attended, unattended) = (grade.attended, grade.unattended);
-            [attended.volume.get(), unattended.volume.get()].map(|ml| ml / 1_000).into_iter().zip([
-                seconds(attended.fill),
-                seconds(unattended.fill),
-            ])
+            [attended.volume.get(), unattended.volume.get()]
+                .map(|ml| ml / 1_000)
+                .into_iter()
+                .zip([seconds(attended.fill), seconds(unattended.fill)])
         };
         assert_eq!(figures(0).collect::<Vec<_>>(), [(400, 1_200), (200, 600)]);
         assert_eq!(figures(1).collect::<Vec<_>>(), [(100, 600), (50, 300)]);

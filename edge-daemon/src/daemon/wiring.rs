@@ -84,7 +84,11 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
 
 /// What the heads of a line have room for; the largest of them where they differ.
 fn rules(line: &config::Line) -> Rules {
-    line.dispensers.iter().map(|head| rules_of(line, head)).max_by_key(|rules| rules.price_digits).unwrap_or_else(|| line.protocol.rules())
+    line.dispensers
+        .iter()
+        .map(|head| rules_of(line, head))
+        .max_by_key(|rules| rules.price_digits)
+        .unwrap_or_else(|| line.protocol.rules())
 }
 
 /// What one head has room for.

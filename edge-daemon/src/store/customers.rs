@@ -62,7 +62,11 @@ impl Store {
 }
 
 /// Takes away what names a customer here: the day and the entries of lists. Returns how many rows went.
-pub(super) fn erase_customer_day(connection: &Connection, path: &Path, customer: &CustomerToken) -> Result<usize, StoreFault> {
+pub(super) fn erase_customer_day(
+    connection: &Connection,
+    path: &Path,
+    customer: &CustomerToken,
+) -> Result<usize, StoreFault> {
     let erase = |sql: &str| connection.prepare_cached(sql)?.execute([customer.as_str()]);
     let rows = erase(ERASE_DAY).and_then(|days| Ok(days + erase(ERASE_ENTRIES)?));
     rows.map_err(|error| StoreFault::from_sqlite("erase a customer", path, &error))
@@ -76,9 +80,8 @@ fn words(subject: &Subject) -> (&'static str, &str) {
 }
 
 pub(super) fn recall(connection: &Connection, path: &Path, memory: &mut Memory) -> Result<(), StoreFault> {
-    let token = |text: String| {
-        CustomerToken::new(text).map_err(|why| StoreFault::Damaged { what: WHAT, why: why.to_string() })
-    };
+    let token =
+        |text: String| CustomerToken::new(text).map_err(|why| StoreFault::Damaged { what: WHAT, why: why.to_string() });
     let days = all(connection, path, WHAT, DAYS, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     for (customer, day, sold) in days {
         let (day, sold) = (BusinessDay::new(day), Money::new(sold));

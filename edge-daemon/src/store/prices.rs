@@ -13,14 +13,14 @@ const WHAT: &str = "read the prices";
 const SET: &str = "INSERT INTO price_set (name, effective_ms, stage, body) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (name) DO UPDATE SET effective_ms = ?2, stage = ?3, body = ?4";
 const SETS: &str = "SELECT body FROM price_set WHERE stage <> 'past' ORDER BY effective_ms, name";
-const NOZZLE: &str = "INSERT INTO nozzle_price (nozzle, body) VALUES (?1, ?2) ON CONFLICT (nozzle) DO UPDATE SET body = ?2";
+const NOZZLE: &str =
+    "INSERT INTO nozzle_price (nozzle, body) VALUES (?1, ?2) ON CONFLICT (nozzle) DO UPDATE SET body = ?2";
 const NOZZLES: &str = "SELECT nozzle, body FROM nozzle_price";
 
 impl Pen<'_> {
     pub(super) fn price_set(&self, known: &KnownPriceSet) -> Result<(), StoreFault> {
         let set = &known.set;
-        let values =
-            params![set.price_set.as_str(), set.effective_at.unix_ms(), word(&known.stage)?, json(known)?];
+        let values = params![set.price_set.as_str(), set.effective_at.unix_ms(), word(&known.stage)?, json(known)?];
         self.run(SET, values)
     }
 
@@ -33,7 +33,8 @@ pub(super) fn recall(connection: &Connection, path: &Path, memory: &mut Memory) 
     for body in all(connection, path, WHAT, SETS, [], |row| row.get::<_, String>(0))? {
         memory.price_sets.push(parse(WHAT, &body)?);
     }
-    let nozzles = all(connection, path, WHAT, NOZZLES, [], |row| Ok((NozzleId(row.get(0)?), row.get::<_, String>(1)?)))?;
+    let nozzles =
+        all(connection, path, WHAT, NOZZLES, [], |row| Ok((NozzleId(row.get(0)?), row.get::<_, String>(1)?)))?;
     for (nozzle, body) in nozzles {
         memory.prices.insert(nozzle, parse(WHAT, &body)?);
     }

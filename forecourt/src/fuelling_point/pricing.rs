@@ -173,8 +173,8 @@ impl FuellingPoint {
     /// Nothing is released or armed here and nobody holds a nozzle.
     fn is_at_rest(&self) -> bool {
         let waiting = self.queue.first();
-        let promised = waiting
-            .is_some_and(|order| order.phase == OrderPhase::Armed || self.prices.promised == Some(order.place));
+        let promised =
+            waiting.is_some_and(|order| order.phase == OrderPhase::Armed || self.prices.promised == Some(order.place));
         self.heard && self.current.is_none() && self.state == State::Idle && self.lifted.is_none() && !promised
     }
 

@@ -1,10 +1,10 @@
 //! A store and dispensers as simple as can be, so that the core's promises can be checked from outside.
 
 use forecourt::command::{Ask, Command, Reply};
+use forecourt::customer::CustomerDay;
 use forecourt::hold::Hold;
 use forecourt::ids::{CommandId, CustomerToken, FuellingPointId, Grade, NozzleId, OrderId, PriceSetId, UuidMaker};
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
-use forecourt::customer::CustomerDay;
 use forecourt::ledger::{EndedOrder, KnownTotaliser, Ledger, Memory, Release, Ticket, Write};
 use forecourt::list::Lists;
 use forecourt::order::{Basis, Limit, Order, OrderPhase, OrderRequest};
@@ -144,12 +144,7 @@ impl Books {
             releases: self.releases.values().cloned().collect(),
             totalisers: self.totalisers.clone(),
             holds: self.holds.clone(),
-            price_sets: self
-                .price_sets
-                .values()
-                .filter(|known| known.stage != SetStage::Past)
-                .cloned()
-                .collect(),
+            price_sets: self.price_sets.values().filter(|known| known.stage != SetStage::Past).cloned().collect(),
             prices: self.prices.clone(),
             customer_days: self.customer_days.values().cloned().collect(),
             lists: self.lists.clone().into_inner(),
@@ -499,12 +494,7 @@ impl Running {
 }
 
 fn reading(nozzle: NozzleId, volume: i64, price: UnitPrice) -> Reading {
-    Reading {
-        nozzle: Some(nozzle),
-        volume: Volume::new(volume),
-        amount: amount_of(volume, price),
-        price: Some(price),
-    }
+    Reading { nozzle: Some(nozzle), volume: Volume::new(volume), amount: amount_of(volume, price), price: Some(price) }
 }
 
 /// Core, books and pumps together.

@@ -95,9 +95,8 @@ pub struct PriceSet {
 
 impl PriceSet {
     fn data(&self) -> Value {
-        let price = |(grade, price): (&Grade, &UnitPrice)| {
-            json!({"grade": grade.as_str(), "unit_price_micros": price.get()})
-        };
+        let price =
+            |(grade, price): (&Grade, &UnitPrice)| json!({"grade": grade.as_str(), "unit_price_micros": price.get()});
         json!({
             "price_set": self.name,
             "effective_at": self.effective_at.to_string(),
