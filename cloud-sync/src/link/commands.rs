@@ -23,7 +23,7 @@ const ANSWER_DUE: Duration = Duration::from_secs(60);
 /// A stop waits no longer than this to hear whether it was answered before: a store that stands still must not keep fuel flowing, and to
 /// stop twice does no harm.
 const STOP_WAIT: Duration = Duration::from_millis(100);
-/// Places above the bound for stops, so that no flood keeps one out.
+/// Stops that may wait whatever else does, so that no flood keeps one out.
 const STOP_PLACES: usize = 16;
 /// Places above the bound for orders that are only to be refused: each of them is somebody's money and gets a recorded end.
 const REFUSED_PLACES: usize = 2_048;
@@ -120,8 +120,13 @@ impl Commands {
         waiting.map(|(id, _)| id.clone()).collect()
     }
 
-    fn has_place_for(&self, opened: &Opened) -> bool {
-        self.open.len() < self.places + if opened.is_stop() { STOP_PLACES } else { 0 }
+    /// A stop that can be carried out has places of its own: neither orders that wait to be refused nor stops of nonsense fill them.
+    fn has_place_for(&self, opened: &Opened, now: UtcTime) -> bool {
+        if self.open.len() < self.places {
+            return true;
+        }
+        let stops = || self.open.values().filter(|open| open.opened.is_stop()).count();
+        opened.is_stop() && opened.read(now).is_ok() && stops() < STOP_PLACES
     }
 
     fn note_unkept(&mut self, id: CommandId, answer: Remembered) {
@@ -211,7 +216,7 @@ impl Link {
             self.reply(again, Some(delivery), now.utc);
             return;
         }
-        let overloaded = !self.commands.has_place_for(&opened);
+        let overloaded = !self.commands.has_place_for(&opened, now.utc);
         let refused_place = opened.is_order() && self.commands.open.len() < self.commands.places + REFUSED_PLACES;
         if overloaded {
             self.counters.overloaded += 1;

@@ -321,6 +321,26 @@ fn a_bad_signature_is_a_security_event() {
 }
 
 #[test]
+fn neither_orders_that_are_refused_nor_stops_of_nonsense_keep_out_a_stop() {
+    let mut scene = Scene::connected();
+    scene.site_answers = false;
+    scene.store_answers = false;
+    for number in 0..100 {
+        let order = json!({"order_id": format!("o-{number}"), "nozzle": 1, "grade": "92", "limit": {"amount_minor": 1_000},
+            "currency": "CNY", "unit_price_micros": 7_450_000, "expires_at": "2026-11-21T08:40:00Z", "basis": "prepaid"});
+        let order = scene.command(&format!("order-{number}"), "fuel.order.authorise.v1", order);
+        scene.receive(order);
+        let nonsense = json!({"nozzle": "all", "reason": "r"});
+        let nonsense = scene.command(&format!("no-{number}"), "fuel.nozzle.stop.v1", nonsense);
+        scene.receive(nonsense);
+    }
+    let stop = scene.stop_command("stop");
+    scene.receive(stop);
+    scene.advance(100);
+    assert!(scene.commands.iter().any(|command| command.id.as_str() == "stop"));
+}
+
+#[test]
 fn a_flood_is_refused_and_never_keeps_out_a_stop() {
     let mut scene = Scene::connected();
     scene.site_answers = false;
