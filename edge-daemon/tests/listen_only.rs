@@ -73,16 +73,8 @@ impl Station {
         let layout = wiring::layout(&config, &wired);
         let utc = UtcTime::from_unix_ms(1_795_250_000_000);
         let now = Now { mono: Instant::START, utc, clock: ClockQuality::Synced };
-        let memory = Memory {
-            orders: vec![],
-            releases: vec![],
-            totalisers: [].into(),
-            holds: [].into(),
-            last_release: 0,
-            last_place: 0,
-        };
         let listener = wiring::listeners(&config).pop().expect("one line is listened to").listener;
-        let site = Site::new(layout, memory, UuidMaker::new([1; 32]), now);
+        let site = Site::new(layout, Memory::default(), UuidMaker::new([1; 32]), now);
         let mut station = Self { site, listener, now, records: vec![], replies: vec![] };
         station.listener.handle_link(true, now.mono);
         station.settle();

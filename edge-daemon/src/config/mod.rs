@@ -5,12 +5,14 @@
 mod check;
 mod problem;
 mod read;
+mod sold;
 mod walk;
 mod ways;
 
 pub use problem::{ConfigFault, Problem, Severity};
 pub use pump_drivers::protocol::Protocol;
 pub use read::parse;
+pub use sold::{FuelKind, MostAtOnce, Unattended};
 pub use ways::Ways;
 
 use core::time::Duration;
@@ -31,6 +33,8 @@ pub struct Config {
     pub timers: SiteTimers,
     /// What an order may ask.
     pub limits: Limits,
+    /// Nobody serves at the station.
+    pub unattended: Option<Unattended>,
     /// When space runs out.
     pub disk: DiskLimits,
     /// What is sold.
@@ -127,6 +131,8 @@ pub struct SiteTimers {
     pub first_flow: Duration,
     /// A fuelling without flow ends after this.
     pub no_flow: Duration,
+    /// People are told of a price that is not in force this long after its moment.
+    pub price_overdue: Duration,
 }
 
 /// `[limits]`
@@ -134,6 +140,8 @@ pub struct SiteTimers {
 pub struct Limits {
     /// Most money one order may ask for.
     pub amount: Money,
+    /// Most money for one customer token and business day.
+    pub customer_day_amount: Money,
     /// Orders that may wait behind the armed one of a fuelling point.
     pub queue: u32,
     /// Minimum measured quantity: a smaller limit is refused.
@@ -166,10 +174,12 @@ pub struct GradeEntry {
     pub name: Option<String>,
     /// Price until the cloud sets another.
     pub unit_price: UnitPrice,
-    /// Most volume of one release.
-    pub max_volume: Volume,
-    /// Longest fuelling.
-    pub max_fill: Duration,
+    /// No price set may go above this.
+    pub ceiling: Option<UnitPrice>,
+    /// The most of one release where somebody serves.
+    pub attended: MostAtOnce,
+    /// The most of one release where nobody does.
+    pub unattended: MostAtOnce,
 }
 
 /// `[[line]]`: one wire.

@@ -2,6 +2,7 @@
 
 use crate::config::check::{self, Local, Seen};
 use crate::config::problem::Problem;
+use crate::config::sold;
 use crate::config::walk::{Field, Found, Place, Report, Section};
 use crate::config::ways;
 use crate::config::{
@@ -51,6 +52,7 @@ fn config(mut root: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -> 
     let cloud = root.section_if_any("cloud").optional().map(|found| cloud(found.value, report, files));
     let timers = root.section("timers").map(timers);
     let limits = root.section("limits").map(limits);
+    let unattended = root.section_if_any("unattended").optional().map(|found| sold::unattended(found.value, report));
     let disk = root.section("disk").map(disk);
 
     let mut seen = Seen::new(report);
@@ -88,6 +90,7 @@ fn config(mut root: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -> 
         cloud,
         timers: timers?,
         limits: limits?,
+        unattended: unattended.flatten(),
         disk: disk?,
         grades,
         lines,
@@ -243,6 +246,7 @@ fn timers(mut section: Section<'_, '_>) -> SiteTimers {
         lift_timeout: seconds(section.integer("lift-timeout-s", 30..=600, " seconds").or(120)),
         first_flow: seconds(section.integer("first-flow-s", 30..=180, " seconds").or(60)),
         no_flow: seconds(section.integer("no-flow-s", 30..=600, " seconds").or(60)),
+        price_overdue: seconds(section.integer("price-overdue-s", 60..=86_400, " seconds").or(600)),
     };
     section.finish();
     timers
@@ -251,6 +255,9 @@ fn timers(mut section: Section<'_, '_>) -> SiteTimers {
 fn limits(mut section: Section<'_, '_>) -> Limits {
     let limits = Limits {
         amount: Money::new(section.integer("amount-minor", 1..=99_999_999_999, " minor units").or(500_000)),
+        customer_day_amount: Money::new(
+            section.integer("customer-day-amount-minor", 1..=99_999_999_999, " minor units").or(500_000),
+        ),
         queue: u32::try_from(section.integer("queue", 0..=16, " orders").or(4)).unwrap_or(0),
         minimum_volume: Volume::new(section.integer("minimum-volume-ml", 0..=10_000, " ml").or(2_000)),
     };
@@ -279,10 +286,15 @@ fn grade(mut section: Section<'_, '_>, report: &Report<'_>, seen: &mut Seen<'_, 
     let price = section
         .integer("unit-price-micros", 1..=999_999_000_000, " millionths per litre")
         .required(report, "the price of a litre in millionths of the major unit: 7.45 is 7450000");
-    let max_volume = section.integer("max-volume-ml", 1_000..=999_999, " ml").or(100_000);
-    let max_fill = section.integer("max-fill-s", 60..=3_600, " seconds").or(600);
+    let ceiling = section.integer("ceiling-micros", 1..=999_999_000_000, " millionths per litre").optional();
+    let (attended, unattended) = sold::most_at_once(&mut section);
     section.finish();
     let unit_price = price.map(|found| UnitPrice::new(found.value));
+    if let (Some(ceiling), Some(price)) = (&ceiling, unit_price)
+        && ceiling.value < price.get()
+    {
+        report.error(&ceiling.at, "is below unit-price-micros", "the highest price allowed, or another price");
+    }
     if let Some(code) = &code {
         seen.grade(code, unit_price);
     }
@@ -290,8 +302,9 @@ fn grade(mut section: Section<'_, '_>, report: &Report<'_>, seen: &mut Seen<'_, 
         code: code?.value,
         name,
         unit_price: unit_price?,
-        max_volume: Volume::new(max_volume),
-        max_fill: seconds(max_fill),
+        ceiling: ceiling.map(|found| UnitPrice::new(found.value)),
+        attended,
+        unattended,
     })
 }
 

@@ -225,7 +225,7 @@ impl SiteTask {
                     self.tell(Told::Reply(Box::new(reply)));
                 }
                 Output::Nozzle(nozzle) => {
-                    if let Some(view) = views::nozzle(&self.site, nozzle, &self.facts) {
+                    if let Some(view) = views::nozzle(&self.site, nozzle, &self.facts, &now) {
                         self.tell(Told::Nozzle(Box::new(view)));
                     }
                 }

@@ -5,10 +5,12 @@
 mod ballast;
 mod chain;
 mod check;
+mod customers;
 pub mod doctor;
 mod fault;
 mod migrate;
 mod outbox;
+mod prices;
 mod reader;
 mod rescue;
 mod retention;

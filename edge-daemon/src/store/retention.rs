@@ -1,5 +1,6 @@
 //! What is taken away, and when: the chain from its old end only, and never an unacknowledged record.
 
+use crate::store::customers;
 use crate::store::fault::StoreFault;
 use forecourt::time::UtcTime;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -53,6 +54,8 @@ fn rounds(connection: &mut Connection, now: UtcTime) -> rusqlite::Result<Pruned>
     let count = |changed: usize| u64::try_from(changed).unwrap_or(0);
     let replies = transaction.prepare_cached(REPLIES)?.execute(params![before(REPLY_DAYS), AT_ONCE])?;
     let orders = transaction.prepare_cached(CONTENT)?.execute(params![before(ORDER_CONTENT_DAYS), AT_ONCE])?;
+    // Local days end up to fourteen hours apart from those of UTC.
+    transaction.execute(customers::OLD_DAYS, [before(1).div_euclid(DAY_MS)])?;
     let audits = transaction.prepare_cached(OLD_AUDIT)?.execute(params![before(AUDIT_DAYS), AT_ONCE])?;
 
     let mut records = 0;

@@ -210,6 +210,7 @@ fn a_new_run_remembers_what_is_open() {
         nozzle: NozzleId(3),
         preset: Preset::Amount(Money::new(20_000)),
         price: UnitPrice::new(7_450_000),
+        price_set: PriceSetId::new("PS-1").ok(),
         totaliser_start: Some(Volume::new(812_345_670)),
         at: noon(),
         end_seen: Some(Reading { nozzle: None, volume: Volume::new(1), amount: Money::new(2), price: None }),

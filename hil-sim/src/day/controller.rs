@@ -449,7 +449,7 @@ impl Controller {
     }
 
     fn publish_nozzle(&mut self, nozzle: NozzleId, step: &Step<'_>) {
-        if let Some(view) = views::nozzle(&self.site, nozzle, &self.facts) {
+        if let Some(view) = views::nozzle(&self.site, nozzle, &self.facts, &step.now) {
             self.link.handle(Input::Nozzle(Box::new(view)), step.now);
         }
     }
@@ -584,6 +584,7 @@ fn note_writes(writes: &[Write], step: &mut Step<'_>, witness: &mut Witness) {
                 format_args!("order {} {} nozzle {}", order.request.order_id, order.phase.word(), order.request.nozzle),
             ),
             Write::Reply { .. } | Write::ReleaseClosed(_) | Write::Totaliser { .. } | Write::Holds { .. } => {}
+            Write::PriceSet(_) | Write::NozzlePrice { .. } | Write::CustomerDay(_) | Write::List(_) => {}
         }
     }
 }
