@@ -228,6 +228,7 @@ impl Station {
             prefix: "fuel/v1".into(),
             keys: KeySet::from_jwks(jwks.as_bytes()).expect("keys"),
             outbox: outbox::Settings::default(),
+            road: None,
             commands: 64,
         };
         let link = Link::new(settings, station_view(), UuidMaker::new([3; 32]), Instant::START);
@@ -239,6 +240,7 @@ impl Station {
         });
         let link_settings = LinkSettings {
             brokers: vec![format!("{scheme}://localhost:{}", broker.port).parse().expect("an address")],
+            last_good: None,
             tls,
             allow_plaintext: false,
             client_id: "st-1".into(),
@@ -253,7 +255,7 @@ impl Station {
         let world = World { now: Box::new(now), jitter: Box::new(|longest| longest.min(50)) };
         let (daemon, ends) = mqtt::channels();
         let link = tokio::spawn(mqtt::run(link_settings, link, ends, world));
-        let DaemonEnds { told, mut commands, mut asks, answers, notices, status } = daemon;
+        let DaemonEnds { told, mut commands, mut asks, answers, notices, status, .. } = daemon;
         let store = Arc::new(Mutex::new(MemoryStore::default()));
         let served = Arc::clone(&store);
         std::thread::spawn(move || {
