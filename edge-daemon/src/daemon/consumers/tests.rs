@@ -1,0 +1,3 @@
+//! Consumers against a real store and a small server.
+
+use super::*;
