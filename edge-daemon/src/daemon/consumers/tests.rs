@@ -40,7 +40,7 @@ impl Scene {
         let write = |sequence: u64| {
             let audit = Audit { who: "a".into(), did: "b".into(), on: "c".into(), old: None, new: None };
             let id = Uuid::from_u128(u128::from(sequence));
-            Write::Record { id, time: UtcTime::from_unix_ms(0), record: Record::Audit(audit) }
+            Write::Record { id, time: UtcTime::from_unix_ms(0), record: Box::new(Record::Audit(audit)) }
         };
         let writes: Vec<Write> = sequences.map(write).collect();
         self.store.run(move |store| store.apply(&[&writes])).await.expect("runs").expect("stores");
