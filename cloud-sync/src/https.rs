@@ -306,7 +306,10 @@ mod tests {
 
     #[test]
     fn a_refusal_shows_what_its_problem_document_says() {
-        assert_eq!(said(br#"{"error":"bad_code","title":"no","detail":"this code was used"}"#), "bad_code: this code was used");
+        assert_eq!(
+            said(br#"{"error":"bad_code","title":"no","detail":"this code was used"}"#),
+            "bad_code: this code was used"
+        );
         assert_eq!(said(b"<html>\n502"), "<html>502");
     }
 }

@@ -17,11 +17,11 @@ use crate::outbox::ask::{StoreAnswer, StoreAsk};
 use crate::tls::{self, CertificateFacts, Seen};
 use crate::wire::jws::KeySet;
 use backoff::Backoff;
+use credentials::Credentials;
 use forecourt::command::{Command, Reply};
 use forecourt::time::{Instant, Now};
 use rumqttc::{AsyncClient, ConnectionError, LastWill, NetworkOptions, QoS, StateError};
 use session::{Meaning, Session};
-use credentials::Credentials;
 use settings::Shown;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -233,7 +233,11 @@ enum Ended {
     Stopped,
     /// There is a new certificate to be tried.
     Offered,
-    Lost { why: String, lasted: Option<Duration>, poisoned: bool },
+    Lost {
+        why: String,
+        lasted: Option<Duration>,
+        poisoned: bool,
+    },
 }
 
 struct Shell {

@@ -46,7 +46,9 @@ pub enum BadTls {
         why: String,
     },
     /// Its time is over.
-    #[error("the {what} ({subject}) expired at {at}: get a new one (edgectl enrol --renew, or with a code from the platform)")]
+    #[error(
+        "the {what} ({subject}) expired at {at}: get a new one (edgectl enrol --renew, or with a code from the platform)"
+    )]
     Expired {
         /// Which.
         what: &'static str,
@@ -56,7 +58,9 @@ pub enum BadTls {
         at: UtcTime,
     },
     /// Its time has not come.
-    #[error("the {what} ({subject}) is valid only from {from} on and this machine's clock says {now}: set the clock, or wait")]
+    #[error(
+        "the {what} ({subject}) is valid only from {from} on and this machine's clock says {now}: set the clock, or wait"
+    )]
     NotYetValid {
         /// Which.
         what: &'static str,
@@ -163,10 +167,10 @@ impl TlsMaterial {
         let station = read("client certificate", &self.certificate)?;
         let authorities = read("certificate authority", &self.authorities)?;
         // A chain begins with the certificate itself (RFC 8446, section 4.4.2).
-        let station = station.into_iter().next().ok_or_else(|| BadTls::Pem {
-            what: "client certificate",
-            why: "no certificate in the file".into(),
-        })?;
+        let station = station
+            .into_iter()
+            .next()
+            .ok_or_else(|| BadTls::Pem { what: "client certificate", why: "no certificate in the file".into() })?;
         Ok(MaterialFacts { station, authorities })
     }
 

@@ -48,7 +48,8 @@ async fn enrol(State(platform): State<Platform>, body: Bytes) -> (StatusCode, St
     if asked["station_id"] != json!("ST-1") {
         return (StatusCode::NOT_FOUND, problem("unknown_station", "who?"));
     }
-    let request = CertificateSigningRequestParams::from_pem(asked["csr_pem"].as_str().expect("text")).expect("a request");
+    let request =
+        CertificateSigningRequestParams::from_pem(asked["csr_pem"].as_str().expect("text")).expect("a request");
     let name = if platform.trouble == Trouble::OtherStation { "ST-2" } else { "ST-1" };
     let params = common::params(name, NOW);
     let certificate_pem = if platform.trouble == Trouble::OtherKey {
@@ -117,7 +118,8 @@ async fn a_code_gives_a_certificate_and_the_certificate_its_renewal() {
     }
 
     let renewing = Scene::start(&authority, Trouble::None, true).await;
-    let (code, _, err) = renewing.enrol_at(&scene.home.path().join("credentials"), &["--station", "ST-1", "--renew"]).await;
+    let (code, _, err) =
+        renewing.enrol_at(&scene.home.path().join("credentials"), &["--station", "ST-1", "--renew"]).await;
     assert_eq!(code, Some(0), "{err}");
     let second = edge_daemon::daemon::certificates::read(&places).expect("reads");
     assert!(second.facts().is_ok() && second.key != first.key, "a new key with its certificate");

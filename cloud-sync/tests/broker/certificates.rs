@@ -8,9 +8,12 @@ fn broker_of(authority: &Authority) -> Option<Broker> {
     let directory = tempfile::tempdir().expect("a directory");
     let at = directory.path().display().to_string();
     let server = authority.identity("broker", NOW);
-    for (name, content) in
-        [("ca.pem", authority.pem()), ("broker.pem", server.certificate), ("broker.key", server.key), ("log", String::new())]
-    {
+    for (name, content) in [
+        ("ca.pem", authority.pem()),
+        ("broker.pem", server.certificate),
+        ("broker.key", server.key),
+        ("log", String::new()),
+    ] {
         std::fs::write(directory.path().join(name), content).expect("writes");
     }
     let tls = format!(
@@ -72,7 +75,8 @@ async fn a_new_certificate_that_no_broker_takes_leaves_the_old_in_use() {
     station.connected().await;
     for wrong in [material(&authority, &stranger, "second", NOW), material(&stranger, &authority, "third", NOW)] {
         station.told.send(Told::Certificates(Box::new(wrong))).await.expect("the link runs");
-        let notice = tokio::time::timeout(PATIENCE, station.notices.recv()).await.expect("in time").expect("the link runs");
+        let notice =
+            tokio::time::timeout(PATIENCE, station.notices.recv()).await.expect("in time").expect("the link runs");
         assert!(matches!(&notice, Notice::CertificateRefused(why) if why.contains("authority")), "{notice:?}");
         station.connected().await;
     }

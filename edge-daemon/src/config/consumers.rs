@@ -123,7 +123,8 @@ fn kinds(list: &Found<Vec<Found<&str>>>, report: &Report<'_>) -> Vec<String> {
 
 fn push(section: &mut Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -> Option<ConsumerKind> {
     let allow_plaintext = section.boolean("allow-plaintext").or(false);
-    let url = url(section.text("url"), report, allow_plaintext).required(report, "an address such as https://erp.example/fuel");
+    let url = url(section.text("url"), report, allow_plaintext)
+        .required(report, "an address such as https://erp.example/fuel");
     let ca_file = existing(section.text("ca-file"), report, files).or(SYSTEM_CA.into());
     let cert = existing(section.text("cert-file"), report, files).optional();
     let key = existing(section.text("key-file"), report, files).optional();

@@ -63,9 +63,16 @@ kind = "mail"
 "#,
     )
     .expect_err("bad");
-    for part in
-        ["\"ERP\" is no name", "not encrypted", "no durable record", "stands alone", "no absolute path", "consumers[1].url", "used in line", "\"mail\""]
-    {
+    for part in [
+        "\"ERP\" is no name",
+        "not encrypted",
+        "no durable record",
+        "stands alone",
+        "no absolute path",
+        "consumers[1].url",
+        "used in line",
+        "\"mail\"",
+    ] {
         assert!(told.contains(part), "{part} in:\n{told}");
     }
 }
@@ -74,7 +81,10 @@ kind = "mail"
 fn the_fallback_road_has_its_keys() {
     let config = cloud_with("https-url = \"https://cloud.example/\"\nhttps-after-s = 60").expect("good");
     let https = config.cloud.and_then(|cloud| cloud.https).expect("a road");
-    assert_eq!((https.url.to_string().as_str(), https.after, https.renew), ("https://cloud.example/", Duration::from_secs(60), true));
+    assert_eq!(
+        (https.url.to_string().as_str(), https.after, https.renew),
+        ("https://cloud.example/", Duration::from_secs(60), true)
+    );
     let told = cloud_with("https-url = \"http://cloud.example/\"").expect_err("plain");
     assert!(told.contains("not encrypted"), "{told}");
 }

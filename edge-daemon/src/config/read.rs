@@ -6,8 +6,8 @@ use crate::config::problem::Problem;
 use crate::config::walk::{Field, Found, Place, Report, Section};
 use crate::config::ways;
 use crate::config::{
-    Ack, Broker, Cloud, Config, Decimals, DiskLimits, Dispenser, Files, GradeEntry, Https, Limits, Line, Log, LogFormat,
-    LogLevel, Mode, NozzleEntry, Observe, Parity, Port, Protocol, SiteTimers, Station, Tls, TraceRing,
+    Ack, Broker, Cloud, Config, Decimals, DiskLimits, Dispenser, Files, GradeEntry, Https, Limits, Line, Log,
+    LogFormat, LogLevel, Mode, NozzleEntry, Observe, Parity, Port, Protocol, SiteTimers, Station, Tls, TraceRing,
 };
 use cloud_sync::https::HttpUrl;
 use core::time::Duration;

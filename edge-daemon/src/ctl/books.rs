@@ -37,8 +37,7 @@ pub(super) fn outbox(reader: &Reader, form: &Form, out: &mut dyn Write, bold: bo
     let records = reader.outbox(form.limit)?;
     let consumers = reader.consumers()?;
     if form.json {
-        let document =
-            json!({"pending": pending, "set_aside": set_aside, "records": records, "consumers": consumers});
+        let document = json!({"pending": pending, "set_aside": set_aside, "records": records, "consumers": consumers});
         return Ok(writeln!(out, "{document}")?);
     }
     writeln!(out, "{pending} pending, {set_aside} set aside")?;

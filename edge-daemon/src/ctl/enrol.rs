@@ -108,9 +108,7 @@ pub(super) fn run(asked: &Asked, out: &mut dyn Write) -> Result<(), Failure> {
     let data = config.as_ref().map_or(Path::new(DEFAULT_DATA), |config| &config.station.data_directory);
     let places = match &asked.directory {
         Some(directory) => Places::in_directory(directory),
-        None => cloud
-            .and_then(certificates::places)
-            .unwrap_or_else(|| Places::in_directory(&data.join(SUBDIRECTORY))),
+        None => cloud.and_then(certificates::places).unwrap_or_else(|| Places::in_directory(&data.join(SUBDIRECTORY))),
     };
     let put = |fault: crate::enrol::files::FileFault| Failure::new(exit::IO, fault.to_string());
     places.finish().map_err(put)?;

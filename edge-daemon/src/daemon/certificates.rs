@@ -239,7 +239,10 @@ impl Watching {
             Ok(()) => {
                 self.strikes = 0;
                 if let Some(since) = self.bad.take() {
-                    self.keeper.bell.clear("certificate_bad", PLACE, since, "the files are in order again".into()).await;
+                    self.keeper
+                        .bell
+                        .clear("certificate_bad", PLACE, since, "the files are in order again".into())
+                        .await;
                 }
             }
             Err(why) => {
@@ -259,7 +262,8 @@ impl Watching {
             self.show_client(Some(previous));
         }
         if self.refused.is_none() {
-            let text = format!("no broker accepts the new certificate, the old one stays in use until it is replaced: {why}");
+            let text =
+                format!("no broker accepts the new certificate, the old one stays in use until it is replaced: {why}");
             self.refused = Some(self.keeper.bell.raise("certificate_refused", PLACE, text).await);
         }
     }

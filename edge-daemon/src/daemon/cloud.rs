@@ -5,8 +5,8 @@ use super::certificates::{self, Keeper};
 use super::views::{self, Facts};
 use super::{COMMANDS, Heart, Station, consumers, store_error, wiring};
 use crate::config;
-use crate::store::thread::Handle;
 use crate::store::Reader;
+use crate::store::thread::Handle;
 use anyhow::Context as _;
 use cloud_sync::expiry::Standing;
 use cloud_sync::link::Link;
@@ -81,7 +81,8 @@ impl Station<'_> {
         }
         let jwks = std::fs::read(&cloud.jwks_file)
             .with_context(|| format!("read {} (cloud.jwks-file)", cloud.jwks_file.display()))?;
-        let keys = KeySet::from_jwks(&jwks).with_context(|| format!("{} (cloud.jwks-file)", cloud.jwks_file.display()))?;
+        let keys =
+            KeySet::from_jwks(&jwks).with_context(|| format!("{} (cloud.jwks-file)", cloud.jwks_file.display()))?;
         let material = places.as_ref().map(certificates::read).transpose().context("cloud")?;
         let settings = LinkSettings {
             brokers: cloud.brokers.iter().map(wiring::broker).collect::<Result<_, _>>()?,
@@ -171,7 +172,11 @@ impl Station<'_> {
     pub(super) async fn start_consumers(&self, store: &Handle, bell: &Bell) -> anyhow::Result<Vec<JoinHandle<()>>> {
         let configured = &self.config.consumers;
         let plans = consumers::plans(configured);
-        store.run(move |store| store.settle_consumers(&plans)).await.and_then(|settled| settled).map_err(store_error)?;
+        store
+            .run(move |store| store.settle_consumers(&plans))
+            .await
+            .and_then(|settled| settled)
+            .map_err(store_error)?;
         let task = |consumer: &config::Consumer| {
             let station = consumers::Station {
                 database: self.config.station.database(),

@@ -105,7 +105,12 @@ impl Places {
         let note = self.note();
         // A rename is whole or not at all, a write is not.
         let draft = beside(&note, ".new");
-        write(&draft, &self.key, b"the files *.new beside this one are whole and take the place of the others\n", SECRET)?;
+        write(
+            &draft,
+            &self.key,
+            b"the files *.new beside this one are whole and take the place of the others\n",
+            SECRET,
+        )?;
         std::fs::rename(&draft, &note).map_err(at(&note))?;
         self.sync()
     }

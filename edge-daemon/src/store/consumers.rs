@@ -25,7 +25,8 @@ const HOLDING: &str = "SELECT cursor, keep_ms FROM consumer WHERE active = 1";
 pub(super) const HELD: &str = "SELECT sequence FROM event WHERE sequence > ?1 AND sequence >= ?2 AND sequence < ?3
     AND time_ms > ?4 ORDER BY sequence LIMIT 1";
 pub(super) const NOTE: &str = "SELECT value FROM note WHERE name = ?1";
-pub(super) const SET_NOTE: &str = "INSERT INTO note (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
+pub(super) const SET_NOTE: &str =
+    "INSERT INTO note (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
 
 /// Where a consumer that is new begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,8 +109,7 @@ impl Store {
         self.change("note the consumers", |transaction, _| {
             transaction.execute("UPDATE consumer SET active = 0 WHERE active = 1", [])?;
             let pruned: i64 = transaction.query_row(PRUNED, [], |row| row.get(0))?;
-            let newest: Option<i64> =
-                transaction.query_row("SELECT max(sequence) FROM event", [], |row| row.get(0))?;
+            let newest: Option<i64> = transaction.query_row("SELECT max(sequence) FROM event", [], |row| row.get(0))?;
             for plan in plans {
                 let begin = match plan.start {
                     Start::Oldest => pruned,

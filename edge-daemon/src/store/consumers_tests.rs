@@ -29,7 +29,8 @@ fn records(store: &mut Store, sequences: core::ops::RangeInclusive<u64>) {
         } else {
             Record::Audit(Audit { who: "a".into(), did: "b".into(), on: "c".into(), old: None, new: None })
         };
-        let write = Write::Record { id: Uuid::from_u128(u128::from(sequence)), time: begin(), record: Box::new(record) };
+        let write =
+            Write::Record { id: Uuid::from_u128(u128::from(sequence)), time: begin(), record: Box::new(record) };
         store.apply(&[&[write]]).expect("stores");
     }
 }

@@ -175,7 +175,9 @@ mod tests {
     fn a_crash_at_any_byte_leaves_no_gap_and_no_line_twice() {
         let whole = {
             let home = tempfile::tempdir().expect("a directory");
-            LinesFile::open(home.path(), "tax").and_then(|mut file| file.append(&rows(1..=4), "2026-11-21")).expect("writes");
+            LinesFile::open(home.path(), "tax")
+                .and_then(|mut file| file.append(&rows(1..=4), "2026-11-21"))
+                .expect("writes");
             std::fs::read(home.path().join("tax-2026-11-21.jsonl")).expect("a file")
         };
         for length in 0..=whole.len() {

@@ -318,9 +318,7 @@ async fn push(
     match poster.post(url, BATCH, body, token).await {
         // What a 2xx says beside is its own affair.
         Ok(_) | Err(PostFault::TooLong) => Ok(()),
-        Err(PostFault::Refused { status, said }) => {
-            Err((Failure::of_status(status), format!("HTTP {status}: {said}")))
-        }
+        Err(PostFault::Refused { status, said }) => Err((Failure::of_status(status), format!("HTTP {status}: {said}"))),
         Err(PostFault::Unreachable(why)) => Err((Failure::Unavailable, why)),
     }
 }
