@@ -3,18 +3,21 @@
 //! `systemd/edge.toml` shows every key with its default.
 
 mod check;
+mod consumers;
 mod problem;
 mod read;
 mod sold;
 mod walk;
 mod ways;
 
+pub use consumers::{Consumer, ConsumerKind};
 pub use problem::{ConfigFault, Problem, Severity};
 pub use pump_drivers::protocol::Protocol;
 pub use read::parse;
 pub use sold::{FuelKind, MostAtOnce, Unattended};
 pub use ways::Ways;
 
+use cloud_sync::https::HttpUrl;
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, PriceSetId, StationId};
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
@@ -29,6 +32,8 @@ pub struct Config {
     pub station: Station,
     /// How to reach the platform; without it the station runs alone.
     pub cloud: Option<Cloud>,
+    /// Who else gets records.
+    pub consumers: Vec<Consumer>,
     /// How long to wait for people and fuel.
     pub timers: SiteTimers,
     /// What an order may ask.
@@ -89,6 +94,21 @@ pub struct Cloud {
     pub allow_plaintext: bool,
     /// What counts as received.
     pub ack: Ack,
+    /// The platform over HTTPS: the fallback road, and renewal of the certificate.
+    pub https: Option<Https>,
+}
+
+/// `https-*` keys of `[cloud]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Https {
+    /// Base address.
+    pub url: HttpUrl,
+    /// Whom we trust there; the same as for brokers unless said otherwise.
+    pub ca_file: Option<PathBuf>,
+    /// Without a broker for so long, records go this way.
+    pub after: Duration,
+    /// The daemon renews the station's certificate at two thirds of its life.
+    pub renew: bool,
 }
 
 /// One address of a broker.

@@ -1,5 +1,7 @@
-//! What is taken away, and when: the chain from its old end only, and never an unacknowledged record.
+//! What is taken away, and when: the chain from its old end only, never an unacknowledged record, and what a
+//! consumer has not taken only when it is older than was promised to it.
 
+use crate::store::consumers;
 use crate::store::customers;
 use crate::store::fault::StoreFault;
 use forecourt::time::UtcTime;
@@ -66,7 +68,7 @@ fn rounds(connection: &mut Connection, now: UtcTime) -> rusqlite::Result<Pruned>
             .prepare_cached(KEPT)?
             .query_row(params![first, end, before(RECORD_DAYS)], |row| row.get(0))
             .optional()?;
-        let end = kept.unwrap_or(end);
+        let end = consumers::first_held(&transaction, first, kept.unwrap_or(end), now.unix_ms())?;
         let last: Option<(i64, String)> =
             transaction.query_row(LAST_BEFORE, [end], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         if let Some((sequence, hash)) = last {

@@ -122,7 +122,12 @@ fn layout() -> Layout {
         max_fill: Duration::from_secs(600),
     };
     let price_digits = PriceDigits::new(6, 2);
-    let point = FuellingPointLayout { capabilities: capabilities(), another_drives: false, price_digits, nozzles: vec![NOZZLE] };
+    let point = FuellingPointLayout {
+        capabilities: capabilities(),
+        another_drives: false,
+        price_digits,
+        nozzles: vec![NOZZLE],
+    };
     Layout {
         currency: Currency::CNY,
         price_set: PriceSetId::new("PS-1").unwrap(),

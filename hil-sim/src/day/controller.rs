@@ -153,6 +153,7 @@ impl Controller {
             prefix: cloud.topic_prefix.clone(),
             keys: KeySet::from_jwks(&keys)?,
             outbox: outbox::Settings::default(),
+            road: None,
             commands: COMMANDS,
         };
         let link = Link::new(settings, views::station(&site, &facts, &now), UuidMaker::new(ids.fork()), now.mono);
@@ -486,7 +487,8 @@ impl Controller {
                 LinkOutput::Notice(notice) => step.log.note(step.at, format_args!("notice {notice:?}")),
                 LinkOutput::Publish(message) => self.effects.push_back(Effect::Publish(message)),
                 LinkOutput::Acknowledge(delivery) => self.effects.push_back(Effect::Acknowledge(delivery)),
-                LinkOutput::Disconnect => {}
+                // A simulated day has no such road.
+                LinkOutput::Post(_) | LinkOutput::Disconnect => {}
             }
         }
         moved

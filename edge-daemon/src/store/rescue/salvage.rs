@@ -86,6 +86,17 @@ const TABLES: [Table; 12] = [
     Table { name: "old_audit", columns: &["sequence", "time_ms", "body"], key: "sequence", sound: any },
 ];
 
+/// What is no part of the books: it is taken along where it can be read, and an older store has none of it.
+const EXTRAS: [Table; 2] = [
+    Table {
+        name: "consumer",
+        columns: &["name", "cursor", "kinds", "keep_ms", "active", "passed_over", "taken_ms"],
+        key: "name",
+        sound: any,
+    },
+    Table { name: "note", columns: &["name", "value"], key: "name", sound: any },
+];
+
 fn quoted(value: &Value) -> Value {
     match value {
         Value::Text(text) => Value::Text(format!("\"{text}\"")),
@@ -110,6 +121,9 @@ pub(super) fn salvage(old: &Connection, new: &Connection, files: &[PathBuf], dee
     let mut found = Found { whole: true, ..Found::default() };
     for table in &TABLES {
         found.whole &= copy(old, new, table)?;
+    }
+    for table in &EXTRAS {
+        copy(old, new, table)?;
     }
     let mut pending: BTreeMap<u64, [Value; 4]> = BTreeMap::new();
     let outbox_whole =
