@@ -76,7 +76,7 @@ class Platform:
         self.key = Ed25519PrivateKey.from_private_bytes(base64.urlsafe_b64decode(secret + "=" * (-len(secret) % 4)))
         self.below = f"{args.prefix}/{args.station}/"
         self.order_id = f"py-{uuid.uuid4()}"
-        self.asked = False
+        self.asked, self.shown = False, {}
         name = f"platform-of-{args.station}"
         if hasattr(mqtt, "CallbackAPIVersion"):  # paho-mqtt 2
             self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION1, client_id=name, clean_session=False)
@@ -107,9 +107,12 @@ class Platform:
         if topic == "event":
             for event in content if isinstance(content, list) else [content]:
                 self.record(event)
-        elif topic == "state/station" and content["data"]["online"] and not self.asked:
-            self.asked = True
-            self.pay()
+        elif topic in ("state/station", f"state/nozzle/{self.args.nozzle}"):
+            self.shown[topic] = content["data"]["online" if topic == "state/station" else "available"]
+            # No money is taken for a nozzle that would refuse.
+            if not self.asked and len(self.shown) == 2 and all(self.shown.values()):
+                self.asked = True
+                self.pay()
         elif topic == "reply":
             data = content["data"]
             print(f"reply: {data['result']}: {data['detail']}", flush=True)

@@ -2,12 +2,15 @@
 
 use crate::errand::{Done, Errand};
 use crate::hold::Hold;
-use crate::ids::{CommandId, NozzleId, OrderId};
+use crate::ids::{CommandId, Grade, NozzleId, OrderId};
+use crate::list::{ListUpdate, ListVersion};
 use crate::order::OrderRequest;
+use crate::price::{Direction, PriceSet};
 use crate::pump::State;
 use crate::site::TypedIn;
 use crate::units::UnitPrice;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// A command that passed signature, form and age. Acknowledgements of records are not here: they concern the outbox alone.
@@ -83,6 +86,10 @@ pub enum Ask {
     Voucher(Box<TypedIn>),
     /// What only the shell can do.
     Errand(Errand),
+    /// `fuel.price.set.v1`
+    SetPrices(Box<PriceSet>),
+    /// `fuel.list.update.v1`
+    UpdateList(Box<ListUpdate>),
 }
 
 /// The result of a command with the members its row of the contract names.
@@ -137,7 +144,11 @@ pub enum Outcome {
     /// The whole station is held.
     StationHeld,
     /// Above a limit of the station.
-    LimitExceeded,
+    LimitExceeded {
+        /// Which limit.
+        #[serde(default)]
+        limit: Exceeded,
+    },
     /// Below the minimum measured quantity.
     LimitTooSmall,
     /// The queue is full.
@@ -179,10 +190,46 @@ pub enum Outcome {
     OnSiteOnly,
     /// Live readings will flow.
     Watching,
+    /// The prices come into force at their moment.
+    Scheduled {
+        /// How each grade's price moves: on a raise the sign goes first, on a cut the pumps.
+        directions: BTreeMap<Grade, Direction>,
+    },
+    /// Nothing was changed.
+    Refused {
+        /// Everything that is wrong, a sentence each.
+        problems: Vec<String>,
+    },
+    /// The list stands.
+    Updated {
+        /// Its version.
+        version: ListVersion,
+    },
+    /// The update does not follow the list that stands: send it in full.
+    VersionGap {
+        /// The version that stands; 0 for none.
+        version: ListVersion,
+    },
     /// Of an errand or a typed-in code.
     #[serde(untagged)]
     #[cfg_attr(feature = "schema", schemars(skip))]
     Office(Done),
+}
+
+/// The limit that an order is above.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Exceeded {
+    /// Money of one order.
+    #[default]
+    Amount,
+    /// Volume of one release of this grade.
+    Volume,
+    /// Money of one customer and business day.
+    CustomerDay,
+    /// A list of the platform.
+    List,
 }
 
 impl Outcome {
@@ -201,7 +248,7 @@ impl Outcome {
             Self::PriceChanged { .. } => "price_changed",
             Self::NozzleUnavailable { .. } => "nozzle_unavailable",
             Self::StationHeld => "station_held",
-            Self::LimitExceeded => "limit_exceeded",
+            Self::LimitExceeded { .. } => "limit_exceeded",
             Self::LimitTooSmall => "limit_too_small",
             Self::NozzleBusy => "nozzle_busy",
             Self::UnsupportedPreset => "unsupported_preset",
@@ -219,6 +266,10 @@ impl Outcome {
             Self::OnSiteOnly => "on_site_only",
             Self::Watching => "watching",
             Self::Office(done) => done.word(),
+            Self::Scheduled { .. } => "scheduled",
+            Self::Refused { .. } => "refused",
+            Self::Updated { .. } => "updated",
+            Self::VersionGap { .. } => "version_gap",
         }
     }
 }

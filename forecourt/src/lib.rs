@@ -5,6 +5,7 @@
 
 pub mod authorisation;
 pub mod command;
+pub mod customer;
 mod desk;
 pub mod errand;
 pub mod fuelling_point;
@@ -12,9 +13,11 @@ pub mod hold;
 pub mod ids;
 pub mod layout;
 pub mod ledger;
+pub mod list;
 pub mod order;
 pub mod period;
 pub mod preset;
+pub mod price;
 pub mod pump;
 pub mod record;
 pub mod report;
@@ -27,3 +30,4 @@ pub mod time;
 pub mod timers;
 pub mod units;
 pub mod voucher;
+pub mod wait;

@@ -69,8 +69,8 @@ impl Open {
 /// All open commands.
 #[derive(Debug)]
 pub(super) struct Commands {
-    keys: KeySet,
-    station: StationId,
+    pub(super) keys: KeySet,
+    pub(super) station: StationId,
     places: usize,
     open: BTreeMap<CommandId, Open>,
     unreadable_answered: Option<Instant>,
@@ -175,13 +175,13 @@ impl Link {
             return;
         }
         match command::open(payload, &self.commands.keys, &self.commands.station) {
-            Err(refused) => self.refuse_unopened(&refused, delivery, now),
+            Err(refused) => self.refuse_unopened(&refused, Some(delivery), now),
             Ok(opened) if opened.is_remembered() => self.admit(opened, delivery, now),
-            Ok(opened) => self.acknowledge_records(&opened, delivery, now.utc),
+            Ok(opened) => self.acknowledge_records(&opened, Some(delivery), now.utc),
         }
     }
 
-    fn refuse_unopened(&mut self, refused: &LinkReply, delivery: DeliveryId, now: Now) {
+    pub(super) fn refuse_unopened(&mut self, refused: &LinkReply, delivery: Option<DeliveryId>, now: Now) {
         if refused.answer == Answer::BadSignature {
             self.counters.bad_signatures += 1;
             let last = self.commands.bad_signature_noticed;
@@ -197,12 +197,12 @@ impl Link {
             let last = self.commands.unreadable_answered;
             if last.is_some_and(|last| now.mono.since(last) < UNREADABLE_PAUSE) {
                 *unanswered += 1;
-                self.out.push_back(Output::Acknowledge(delivery));
+                self.out.extend(delivery.map(Output::Acknowledge));
                 return;
             }
             self.commands.unreadable_answered = Some(now.mono);
         }
-        self.reply(link_data(refused, false), Some(delivery), now.utc);
+        self.reply(link_data(refused, false), delivery, now.utc);
     }
 
     /// A command that is remembered: first ask whether it was answered before.
@@ -250,7 +250,7 @@ impl Link {
     }
 
     /// `fuel.ack.v1` and `fuel.nack.v1`: replied to only when refused.
-    fn acknowledge_records(&mut self, opened: &Opened, delivery: DeliveryId, at: UtcTime) {
+    pub(super) fn acknowledge_records(&mut self, opened: &Opened, delivery: Option<DeliveryId>, at: UtcTime) {
         let done = match opened.read(at) {
             Err(refused) => Err(refused),
             Ok(Inbound::Ack(ack)) => self.outbox.handle_ack(&ack).map_err(|_| overloaded(opened)),
@@ -260,8 +260,8 @@ impl Link {
             Ok(_) => Ok(()),
         };
         match done {
-            Ok(()) => self.out.push_back(Output::Acknowledge(delivery)),
-            Err(refused) => self.reply(link_data(&refused, false), Some(delivery), at),
+            Ok(()) => self.out.extend(delivery.map(Output::Acknowledge)),
+            Err(refused) => self.reply(link_data(&refused, false), delivery, at),
         }
     }
 

@@ -12,31 +12,42 @@ use forecourt::ids::OrderId;
 use forecourt::time::ClockQuality;
 use serde_json::json;
 
-struct Scene {
-    link: Link,
-    store: MemoryStore,
-    now: Now,
-    published: Vec<Message>,
-    commands: Vec<Command>,
+pub(super) struct Scene {
+    pub(super) link: Link,
+    pub(super) store: MemoryStore,
+    pub(super) now: Now,
+    pub(super) published: Vec<Message>,
+    pub(super) commands: Vec<Command>,
     acknowledged: Vec<u64>,
-    notices: Vec<Notice>,
+    pub(super) notices: Vec<Notice>,
     next_delivery: u64,
     /// Whether the site answers at once.
     site_answers: bool,
     /// Whether the store answers at once.
     store_answers: bool,
     asks: Vec<StoreAsk>,
+    pub(super) posts: Vec<outbox::EventMessage>,
     disconnects: u32,
 }
 
 impl Scene {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// Down, with a fallback road.
+    pub(super) fn with_road(road: road::Settings) -> Self {
+        Self::with(Some(road))
+    }
+
+    fn with(road: Option<road::Settings>) -> Self {
         let settings = Settings {
             station: station(),
             boot: Uuid::from_u128(7),
             prefix: "fuel/v1".into(),
             keys: keys(),
             outbox: outbox::Settings::default(),
+            road,
             commands: 12,
         };
         let utc = UtcTime::parse("2026-11-21T08:30:00Z").expect("a time");
@@ -52,6 +63,7 @@ impl Scene {
             site_answers: true,
             store_answers: true,
             asks: Vec::new(),
+            posts: Vec::new(),
             disconnects: 0,
         };
         scene.tell(Input::Nozzle(Box::new(nozzle_view(1))));
@@ -66,7 +78,14 @@ impl Scene {
         scene
     }
 
-    fn tell(&mut self, input: Input) {
+    /// The daemon counts so many records that wait.
+    pub(super) fn waiting(&mut self, pending: u64) {
+        let mut view = station_view();
+        view.outbox.pending = pending;
+        self.tell(Input::Station(Box::new(view)));
+    }
+
+    pub(super) fn tell(&mut self, input: Input) {
         self.link.handle(input, self.now);
         self.drain();
     }
@@ -81,6 +100,7 @@ impl Scene {
                     self.link.handle(Input::Store(Box::new(answer)), self.now);
                 }
                 Output::Ask(ask) => self.asks.push(ask),
+                Output::Post(post) => self.posts.push(post),
                 Output::Command(command) => {
                     self.commands.push((*command).clone());
                     if self.site_answers {
@@ -114,7 +134,7 @@ impl Scene {
         }
     }
 
-    fn advance(&mut self, milliseconds: u64) {
+    pub(super) fn advance(&mut self, milliseconds: u64) {
         self.now.mono = self.now.mono + Duration::from_millis(milliseconds);
         self.now.utc = self.now.utc.plus_ms(i64::try_from(milliseconds).expect("in range"));
         self.link.handle_timeout(self.now);

@@ -10,7 +10,7 @@ use crate::wire::envelope::canonical;
 use crate::wire::jws::{Compact, KeySet};
 use crate::wire::office;
 use crate::wire::reply::{Answer, LinkReply};
-use crate::wire::strict;
+use crate::wire::{lists, prices, strict};
 use forecourt::command::{Ask, Command, Nozzles};
 use forecourt::ids::{CommandId, CustomerToken, Grade, OrderId, StationId};
 use forecourt::order::{Basis, Limit, OrderRequest};
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 /// A command's `time` may be this far ahead of our clock.
 const AHEAD_MS: i64 = 60_000;
-/// Every command but an authorise is too old after this.
+/// Every command but an authorise and a price set is too old after this.
 const OLDEST_MS: i64 = 5 * 60_000;
 /// `expires_at` is at most this long after `time`.
 const LONGEST_ORDER_MS: i64 = 30 * 60_000;
@@ -50,6 +50,8 @@ enum Kind {
     Report,
     Revoke,
     Erase,
+    SetPrices,
+    UpdateList,
     Ack,
     Nack,
     Resend,
@@ -70,6 +72,8 @@ impl Kind {
             "fuel.report.request.v1" => Self::Report,
             "fuel.credentials.revoke.v1" => Self::Revoke,
             "fuel.privacy.erase.v1" => Self::Erase,
+            "fuel.price.set.v1" => Self::SetPrices,
+            "fuel.list.update.v1" => Self::UpdateList,
             "fuel.ack.v1" => Self::Ack,
             "fuel.nack.v1" => Self::Nack,
             "fuel.resend.v1" => Self::Resend,
@@ -264,7 +268,12 @@ impl Opened {
             let detail = format!("sent at {}, it is {now} here: set one of the clocks", self.time);
             return Err(self.answer(Answer::FromTheFuture, detail));
         }
-        if age > OLDEST_MS && self.kind != Kind::Authorise {
+        let too_old = match self.kind {
+            Kind::Authorise => false,
+            Kind::SetPrices => prices::is_too_late(Members::new(&self.data, "/data"), now),
+            _ => age > OLDEST_MS,
+        };
+        if too_old {
             let detail = format!("sent at {}, it is {now} here: send it anew", self.time);
             return Err(self.answer(Answer::TooOld, detail));
         }
@@ -295,6 +304,8 @@ impl Opened {
                 let (scope, period) = office::report(data)?;
                 return Ok(Inbound::Report { scope, period });
             }
+            Kind::SetPrices => Ask::SetPrices(Box::new(prices::price_set(data)?)),
+            Kind::UpdateList => Ask::UpdateList(Box::new(lists::update(data)?)),
             Kind::Ack => return ack(data).map(Inbound::Ack),
             Kind::Nack => return Ok(Inbound::Nack { record: data.uuid("id")?, reason: reason()? }),
             Kind::Resend => {

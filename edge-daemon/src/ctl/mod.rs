@@ -3,6 +3,7 @@
 mod books;
 mod control;
 mod doctor;
+mod enrol;
 mod frames;
 mod probe;
 mod reports;
@@ -32,6 +33,8 @@ mod exit {
 }
 
 /// Looks into a Forecourt Edge station, and acts at it: voucher, order and config rollback do, all others only read.
+/// Looks into a Forecourt Edge station. It only reads: nothing here changes what the station does, but for enrol, which replaces
+/// its certificate.
 #[derive(Debug, Parser)]
 #[command(
     name = "edgectl",
@@ -69,7 +72,7 @@ enum Command {
         #[command(flatten)]
         form: Form,
     },
-    /// Lists the records that the platform has not acknowledged
+    /// Lists the records that the platform has not acknowledged, and how far other consumers have come
     Outbox {
         #[command(flatten)]
         place: Place,
@@ -129,6 +132,8 @@ enum Command {
         #[command(subcommand)]
         what: control::ConfigWhat,
     },
+    /// Gets a certificate for the station from the platform, and puts it where the configuration says
+    Enrol(enrol::Asked),
     /// Finds what hangs on a wire: tries rates, parities, protocols and addresses by questions that change nothing there
     Probe(probe::Wanted),
     /// Shows the frames on the wires from the ring on disk
@@ -305,6 +310,7 @@ fn run(command: Command, out: &mut dyn Write, bold: bool) -> Result<ExitCode, Fa
         Command::Voucher(voucher) => return control::voucher(&voucher, out),
         Command::Order(order) => return control::order(&order, out),
         Command::Config { what } => return control::config(&what, out),
+        Command::Enrol(asked) => enrol::run(&asked, out)?,
         Command::Probe(wanted) => probe::run(&wanted, out, bold)?,
         Command::Trace { place, follow, line, decode, json } => {
             let config = place.config()?;

@@ -236,7 +236,7 @@ impl Errands {
         for grade in &mut like_started.grades {
             if let Some(as_started) = start.grades.iter().find(|known| known.code == grade.code) {
                 grade.name.clone_from(&as_started.name);
-                (grade.max_volume, grade.max_fill) = (as_started.max_volume, as_started.max_fill);
+                (grade.attended, grade.unattended) = (as_started.attended, as_started.unattended);
             }
         }
         Rules {
@@ -249,7 +249,7 @@ impl Errands {
 
     async fn revoke(&mut self, who: &str, kid: &str, signed_by: &str) -> (Done, Vec<Audit>, Option<Box<Rules>>) {
         let keys = self.keys.borrow().clone();
-        let Some(mut keys) = keys.filter(|keys| keys.kids().any(|known| known == kid)) else {
+        let Some(keys) = keys.filter(|keys| keys.kids().any(|known| known == kid)) else {
             return (Done::UnknownKey, Vec::new(), None);
         };
         if keys.kids().count() == 1 {
@@ -267,8 +267,11 @@ impl Errands {
             Ok(Ok(())) => {}
             Ok(Err(fault)) | Err(fault) => return refused(fault.to_string(), ""),
         }
-        keys.remove(kid);
-        self.keys.send_replace(Some(keys));
+        self.keys.send_modify(|keys| {
+            if let Some(keys) = keys {
+                keys.remove(kid);
+            }
+        });
         if let Some(cloud) = &self.cloud {
             // It must hear of this: nothing may be believed that this key signs.
             let _ended = cloud.send(Told::Revoked(kid.into())).await;

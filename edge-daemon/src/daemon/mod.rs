@@ -10,7 +10,11 @@
 //!
 //! Every channel is bounded; no lock is shared. A missing port, broker or clock is reported and tried again, and stops nothing else.
 
+pub mod alarms;
+pub mod certificates;
 pub mod clock;
+mod cloud;
+pub mod consumers;
 pub(crate) mod disk;
 mod door;
 mod errands;
@@ -26,17 +30,16 @@ use crate::config::{self, Config};
 use crate::store::thread::Handle;
 use crate::store::{self, Store};
 use crate::trace::{self, Entry, Recorder, TraceTime};
+use alarms::Bell;
 use anyhow::{Context, anyhow};
 use clock::Clock;
-use cloud_sync::link::Link;
-use cloud_sync::mqtt::{self, DaemonEnds, LinkSettings, Told};
-use cloud_sync::outbox;
-use cloud_sync::wire::jws::KeySet;
+use cloud::{CloudEnds, Earlier};
+use cloud_sync::mqtt::Told;
+use cloud_sync::outbox::store::OutboxStore;
 use cloud_sync::wire::state::{LastSale, OutboxView};
 use forecourt::ids::UuidMaker;
 use forecourt::record::Audit;
 use forecourt::site::Site;
-use forecourt::time::UtcTime;
 use forecourt::units::{Money, Volume};
 use forecourt::voucher::VoucherAuthority;
 use heart::{Beat, Heart};
@@ -188,7 +191,7 @@ impl Station<'_> {
         let (stop, shutdown) = watch::channel(false);
         let (answer, answers) = mpsc::unbounded_channel();
         let not_before = store.orders_not_before().map_err(store_error)?;
-        let keys = self.keys(&store)?;
+        let keys = cloud::keys(self.config, &store)?;
         let (store, store_thread) = store::thread::spawn(store, move |answered| {
             // The site task ends only after its last commit was answered.
             let _ended = answer.send(answered);
@@ -223,26 +226,31 @@ impl Station<'_> {
         }
         drop(reports);
         let (damage, mut damaged) = watch::channel(None);
-        let (told, commands, uplink, cloud) = self.start_cloud(&site, &facts, not_before, &keys, &store, &mut heart)?;
+        let (bell, alarms) = Bell::new();
+        let (keys, keys_out) = watch::channel(keys);
+        let earlier = Earlier::read(not_before, &ledger)?;
+        let CloudEnds { told, commands, uplink, link: cloud, helpers } =
+            self.start_cloud(&site, &facts, earlier, &keys, &store, &bell, &mut heart)?;
+        tasks.extend(helpers);
+        tasks.extend(self.start_consumers(&store, &bell).await?);
         let socket = &self.config.observe.socket;
         let listener = observe::bind(socket).with_context(|| format!("open {}", socket.display()))?;
         let (askers, observers) = mpsc::channel(observe::ASKERS);
         let observer = tokio::spawn(observe::serve(listener, askers));
         let control = &self.config.control;
         let visitors = door::bind(control).with_context(|| format!("open {}", control.socket.display()))?;
-        let (keys_in, keys) = watch::channel(keys);
         let (acts_in, acts) = mpsc::channel(door::ACTS);
         let station = self.config.station.id.clone();
         let (uplink_seen, clock) = (uplink.clone(), self.clock.clone());
         let doorkeeper = tokio::spawn(door::serve(
             visitors,
-            door::Door { station, keys, uplink: uplink_seen, not_before, clock, acts: acts_in },
+            door::Door { station, keys: keys_out, uplink: uplink_seen, not_before, clock, acts: acts_in },
         ));
         let (asked, errands_out) = mpsc::channel(errands::ERRANDS);
         let (finished_in, finished) = mpsc::channel(errands::ERRANDS);
         let (proven, proven_out) = watch::channel(false);
         let (restart, mut wants_restart) = watch::channel(false);
-        let errands = errands::Errands::new(self.loaded, keys_in, store.clone(), told.clone());
+        let errands = errands::Errands::new(self.loaded, keys, store.clone(), told.clone());
         let errands = tokio::spawn(errands.run(errands_out, finished_in, proven_out));
         let beat = heart.add("site");
         let (outbox, outbox_out) = watch::channel(facts.outbox);
@@ -259,6 +267,7 @@ impl Station<'_> {
             shutdown,
             damage: damage.clone(),
             recorder,
+            alarms,
             office: OfficeEnds { acts, asked, finished, proven, restart },
         };
         let directory = self.config.station.data_directory.clone();
@@ -369,115 +378,6 @@ impl Station<'_> {
         let state = observe::LineState::default();
         (LineEnd { name: line.name, points, commands, state, statistics }, task)
     }
-
-    /// The platform's keys, without those that were revoked.
-    fn keys(&self, store: &Store) -> anyhow::Result<Option<KeySet>> {
-        let Some(cloud) = &self.config.cloud else { return Ok(None) };
-        let file = &cloud.jwks_file;
-        let bytes = std::fs::read(file).with_context(|| format!("read {} (cloud)", file.display()))?;
-        let mut keys = KeySet::from_jwks(&bytes).with_context(|| format!("{} (cloud.jwks-file)", file.display()))?;
-        for kid in store.revoked_keys().map_err(store_error)? {
-            if keys.remove(&kid) {
-                warn!(kid, file = %file.display(), "this key was revoked and is not used: take it out of the file");
-            }
-        }
-        Ok(Some(keys))
-    }
-
-    #[allow(clippy::type_complexity, reason = "the ends of one link")]
-    fn start_cloud(
-        &mut self,
-        site: &Site,
-        facts: &Facts,
-        not_before: UtcTime,
-        keys: &Option<KeySet>,
-        store: &Handle,
-        heart: &mut Heart,
-    ) -> anyhow::Result<(
-        Option<mpsc::Sender<Told>>,
-        mpsc::Receiver<forecourt::command::Command>,
-        watch::Receiver<bool>,
-        Option<tokio::task::JoinHandle<()>>,
-    )> {
-        let (uplink_in, uplink) = watch::channel(false);
-        let Some(cloud) = &self.config.cloud else {
-            info!("no [cloud] in the configuration: the station runs alone");
-            let (_never, commands) = mpsc::channel(1);
-            return Ok((None, commands, uplink, None));
-        };
-        let read =
-            |path: &std::path::Path| std::fs::read(path).with_context(|| format!("read {} (cloud)", path.display()));
-        let tls = match &cloud.tls {
-            Some(tls) => Some(mqtt::TlsMaterial {
-                authorities: read(&tls.ca_file)?,
-                certificate: read(&tls.cert_file)?,
-                key: read(&tls.key_file)?,
-            }),
-            None => None,
-        };
-        let settings = LinkSettings {
-            brokers: cloud.brokers.iter().map(wiring::broker).collect::<Result<_, _>>()?,
-            tls,
-            allow_plaintext: cloud.allow_plaintext,
-            client_id: self.config.station.id.to_string(),
-            keep_alive: Duration::from_secs(20),
-        };
-        settings.check().context("cloud")?;
-        for broker in settings.brokers.iter().filter(|broker| broker.is_exposed()) {
-            warn!(%broker, "this broker is reached without encryption (allow-plaintext = true)");
-        }
-        let mut link = Link::new(
-            cloud_sync::link::Settings {
-                station: self.config.station.id.clone(),
-                boot: self.boot,
-                prefix: cloud.topic_prefix.clone(),
-                keys: keys.clone().unwrap_or_default(),
-                outbox: outbox::Settings {
-                    ack: match cloud.ack {
-                        config::Ack::Cloud => outbox::AckMode::Platform,
-                        config::Ack::Broker => outbox::AckMode::Broker,
-                    },
-                    ..outbox::Settings::default()
-                },
-                commands: COMMANDS,
-            },
-            views::station(site, facts, &self.clock.now()),
-            UuidMaker::new(self.ids.fork()),
-            self.clock.mono(),
-        );
-        link.refuse_orders_before(not_before);
-        let (DaemonEnds { told, commands, asks, answers, notices, mut status }, ends) = mqtt::channels();
-        tokio::spawn(serve_asks(asks, answers, store.clone()));
-        tokio::spawn(drain(notices));
-        let beat = heart.add("cloud");
-        tokio::spawn(async move {
-            while status.changed().await.is_ok() {
-                uplink_in.send_replace(status.borrow_and_update().broker.is_some());
-            }
-        });
-        let clock = self.clock.clone();
-        let world = mqtt::World {
-            now: Box::new(move || {
-                // Asked at every turn of the link's loop, and at least once a second by the station's state.
-                beat.tick();
-                clock.now()
-            }),
-            jitter: Box::new(|most| {
-                let mut bytes = [0; 8];
-                // Without chance the full wait is as good.
-                match getrandom::fill(&mut bytes) {
-                    Ok(()) => u64::from_le_bytes(bytes) % most.saturating_add(1),
-                    Err(_) => most,
-                }
-            }),
-        };
-        let task = tokio::spawn(async move {
-            if let Err(why) = mqtt::run(settings, link, ends, world).await {
-                error!(%why, "the cloud link");
-            }
-        });
-        Ok((Some(told), commands, uplink, Some(task)))
-    }
 }
 
 /// Every frame of one line, for the ring on disk.
@@ -502,25 +402,6 @@ impl TraceSink for Trace {
     }
 }
 
-/// Carries the outbox's questions to the store's thread and the answers back, in order.
-async fn serve_asks(
-    mut asks: mpsc::Receiver<outbox::ask::StoreAsk>,
-    answers: mpsc::Sender<outbox::ask::StoreAnswer>,
-    store: Handle,
-) {
-    while let Some(ask) = asks.recv().await {
-        let Ok(answer) = store.run(move |store| outbox::ask::serve(store, ask)).await else { return };
-        if answers.send(answer).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Notices of the link are logged where they arise; the alarms that records make of them come with the console.
-async fn drain(mut notices: mpsc::Receiver<cloud_sync::link::Notice>) {
-    while notices.recv().await.is_some() {}
-}
-
 /// Feeds the watchdog while every task moves, names the one that does not, and counts the outbox on the way.
 async fn watch_over(heart: Heart, store: Handle, beat: Beat, outbox: watch::Sender<OutboxView>) {
     let counting = async {
@@ -528,7 +409,7 @@ async fn watch_over(heart: Heart, store: Handle, beat: Beat, outbox: watch::Send
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            let Ok(counts) = store.run(|store| outbox::store::OutboxStore::counts(store)).await else { return };
+            let Ok(counts) = store.run(|store| OutboxStore::counts(store)).await else { return };
             beat.tick();
             if let Ok(counts) = counts {
                 let view =

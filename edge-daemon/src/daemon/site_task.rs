@@ -1,5 +1,6 @@
 //! The one task that owns the core. It never waits for a disk, a wire or the cloud: each has its bounded channel.
 
+use super::alarms::Alarm;
 use super::clock::Clock;
 use super::disk::{Level, Space, Watched};
 use super::door::Act;
@@ -62,6 +63,8 @@ pub struct Ends {
     pub damage: watch::Sender<Option<StoreFault>>,
     /// Gives way when space is short.
     pub recorder: Recorder,
+    /// Alarms of certificates and consumers.
+    pub alarms: mpsc::Receiver<Alarm>,
     /// Of the office.
     pub office: OfficeEnds,
 }
@@ -172,6 +175,10 @@ impl SiteTask {
                 }
                 Some(finished) = self.ends.office.finished.recv() => self.on_finished(finished),
                 Some(act) = self.ends.office.acts.recv(), if has_room => self.on_act(act),
+                Some(alarm) = self.ends.alarms.recv() => {
+                    let Alarm { kind, place, state, since, text } = alarm;
+                    self.site.handle_alarm(kind, &place, state, since, text, self.clock.now());
+                }
                 Some(command) = self.ends.commands.recv(), if has_room => {
                     debug!(command = %command.id, kind = command.kind, "command");
                     let now = self.clock.now();
@@ -268,7 +275,7 @@ impl SiteTask {
                     self.answer(reply);
                 }
                 Output::Nozzle(nozzle) => {
-                    if let Some(view) = views::nozzle(&self.site, nozzle, &self.facts) {
+                    if let Some(view) = views::nozzle(&self.site, nozzle, &self.facts, &now) {
                         self.tell(Told::Nozzle(Box::new(view)));
                     }
                 }

@@ -5,11 +5,14 @@
 mod ballast;
 mod chain;
 mod check;
+mod consumers;
+mod customers;
 pub mod doctor;
 mod fault;
 mod migrate;
 mod office;
 mod outbox;
+mod prices;
 mod privacy;
 mod reader;
 mod rescue;
@@ -21,6 +24,7 @@ mod writes;
 
 pub use chain::ChainReport;
 pub use check::{AT_ONCE_BYTES, Trouble};
+pub use consumers::{ConsumerPlan, ConsumerRow, ConsumerView, Page, Start};
 pub use fault::StoreFault;
 pub use reader::Reader;
 pub use rescue::Rescued;

@@ -10,10 +10,9 @@ const WHAT: &str = "forget a customer";
 
 /// Every table with data of customers, and what takes one of them out of it. Gives how many rows named them.
 ///
-/// The bodies of orders are JSON; all other tables name the customer in a column `customer`.
+/// The bodies of orders are JSON, and a list is of customers or of plates; all other tables name the customer in a column `customer`.
 pub(super) fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    let sql =
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('orders', 'customer_day') ORDER BY name";
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('orders', 'customer_day', 'list_entry') ORDER BY name";
     let mut statement = connection.prepare(sql)?;
     let names = statement.query_map([], |row| row.get(0))?;
     names.collect()
@@ -23,6 +22,10 @@ pub(super) fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
 fn take_out(transaction: &Transaction<'_>, table: &str, customer: &CustomerToken) -> rusqlite::Result<usize> {
     match table {
         "orders" => from_orders(transaction, customer),
+        "list_entry" => {
+            let sql = "DELETE FROM list_entry WHERE kind = 'customer' AND subject = ?1";
+            transaction.execute(sql, [customer.as_str()])
+        }
         table => transaction.execute(&format!("DELETE FROM {table} WHERE customer = ?1"), [customer.as_str()]),
     }
 }

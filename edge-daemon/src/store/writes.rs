@@ -62,6 +62,10 @@ impl Pen<'_> {
                 self.run(TOTALISER, params![nozzle.0, volume.get(), at.unix_ms()])
             }
             Write::Holds { nozzle, holds } => self.holds(*nozzle, holds),
+            Write::PriceSet(known) => self.price_set(known),
+            Write::NozzlePrice { nozzle, price } => self.nozzle_price(*nozzle, price),
+            Write::CustomerDay(row) => self.customer_day(row),
+            Write::List(update) => self.customer_list(update),
             Write::Record { id, time, record } => self.record(*id, *time, record),
             Write::Office(write) => self.office(write),
         }
@@ -182,7 +186,7 @@ pub(super) fn json(value: &impl Serialize) -> Result<String, StoreFault> {
 }
 
 /// The contract's word of an enum without members.
-fn word(value: &impl Serialize) -> Result<String, StoreFault> {
+pub(super) fn word(value: &impl Serialize) -> Result<String, StoreFault> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => Ok(word),
         other => Err(StoreFault::Refused { what: WHAT, why: format!("{other:?} is no word") }),

@@ -166,6 +166,7 @@ impl Site {
             for point in self.points.values_mut() {
                 point.forget_customer(customer);
             }
+            self.forget_customer(customer);
         }
         if self.office.errands.contains_key(&id) {
             // The answer is on its way.
@@ -205,7 +206,7 @@ pub(super) fn redeem(
     office: &mut Office,
     typed: &TypedIn,
     ledger: &dyn Ledger,
-    gate: Gate,
+    gate: Gate<'_>,
     turn: &mut Turn<'_>,
 ) -> Outcome {
     let now = turn.now;
@@ -248,7 +249,8 @@ pub(super) fn redeem(
         (meant, said) => meant.or(said).unwrap_or(NozzleId(0)),
     };
     let layout = turn.layout();
-    let (Some(place), Some(rules)) = (layout.nozzles.get(&nozzle), layout.rules_of(nozzle)) else {
+    let Some((place, point)) = layout.nozzles.get(&nozzle).and_then(|place| Some((place, points.get(&place.fp)?)))
+    else {
         return Outcome::UnknownNozzle;
     };
     let minor = 10_i64.pow(layout.currency.decimals().into());
@@ -259,7 +261,8 @@ pub(super) fn redeem(
         grade: place.grade.clone(),
         limit: Limit::Amount(Money::new(typed.voucher.major_units() * minor)),
         currency: layout.currency,
-        unit_price: rules.price,
+        // A voucher is money: the price is that of the pump when it is keyed in.
+        unit_price: point.order_price(nozzle),
         expires_at: now.utc.plus_ms(LONGEST_WAIT_MS),
         lift_timeout_s: None,
         basis: Basis::Voucher,
@@ -268,7 +271,7 @@ pub(super) fn redeem(
         plate_masked: None,
         context: "{}".into(),
     };
-    match decide(points, &request, gate.station_held, turn) {
+    match decide(points, &request, gate, turn) {
         Decision::Refuse(outcome) => outcome,
         Decision::Accept(fp) => {
             let place = turn.next_place();
@@ -307,6 +310,8 @@ impl Act {
             Ask::Cancel { order_id, .. } => format!("order {order_id}"),
             Ask::Stop { nozzles, .. } | Ask::Hold { nozzles, .. } | Ask::Unhold { nozzles, .. } => of(nozzles),
             Ask::Watch { nozzle, .. } => format!("nozzle {nozzle}"),
+            Ask::SetPrices(set) => format!("price set {}", set.price_set),
+            Ask::UpdateList(update) => format!("list {}", update.list.word()),
             Ask::Errand(_) => "the station".into(),
         };
         let voucher = match ask {

@@ -66,6 +66,7 @@ impl Books {
                 Write::Holds { nozzle, holds } => {
                     self.holds.insert(*nozzle, holds.clone());
                 }
+                Write::PriceSet(_) | Write::NozzlePrice { .. } | Write::CustomerDay(_) | Write::List(_) => {}
                 Write::Record { record, .. } => self.append(record),
                 // The office stays closed here.
                 Write::Office(_) => {}
@@ -84,7 +85,12 @@ impl Books {
             },
             Record::Released(released) => Entry::Released { order: released.order_id.clone() },
             Record::Unaccounted(found) => Entry::Unaccounted { volume: found.volume.get() },
-            Record::Review(_) | Record::Alarm(_) | Record::Audit(_) | Record::Report(_) | Record::Anchor(_) => return,
+            Record::Review(_)
+            | Record::Alarm(_)
+            | Record::PriceApplied(_)
+            | Record::Audit(_)
+            | Record::Report(_)
+            | Record::Anchor(_) => return,
         };
         self.outbox.insert(self.chain.len());
         self.chain.push(entry);

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod any_sequence;
+mod limits;
 mod listened;
 mod model;
 mod office;
+mod prices;
 mod scenes;
 mod table;

@@ -1,38 +1,39 @@
--- Periods that are open, one of each kind: sales after this sequence belong to it.
-CREATE TABLE period (
-    scope    TEXT    PRIMARY KEY,
-    name     TEXT    NOT NULL,
-    start_ms INTEGER NOT NULL,
-    end_ms   INTEGER NOT NULL,
-    after    INTEGER NOT NULL
+-- Price sets as they came: scheduled, in_force, past.
+CREATE TABLE price_set (
+    name         TEXT    PRIMARY KEY,
+    effective_ms INTEGER NOT NULL,
+    stage        TEXT    NOT NULL,
+    body         TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Totalisers when it was opened.
-CREATE TABLE period_totaliser (
-    scope     TEXT    NOT NULL,
-    nozzle    INTEGER NOT NULL,
-    volume_ml INTEGER NOT NULL,
-    PRIMARY KEY (scope, nozzle)
-) STRICT, WITHOUT ROWID;
+CREATE INDEX price_set_open ON price_set (effective_ms) WHERE stage <> 'past';
 
--- Where the report of each closed period stands. A second part is there only where the clock was set back.
-CREATE TABLE report (
-    scope    TEXT    NOT NULL,
-    period   TEXT    NOT NULL,
-    part     INTEGER NOT NULL,
-    sequence INTEGER NOT NULL UNIQUE,
-    PRIMARY KEY (scope, period, part)
-) STRICT, WITHOUT ROWID;
-
--- Wrong codes typed in, and until when none is taken.
-CREATE TABLE code_entry (
-    only            INTEGER PRIMARY KEY CHECK (only = 1),
-    wrong           INTEGER NOT NULL,
-    locked_until_ms INTEGER
+-- What each nozzle shows and shall show, as JSON.
+CREATE TABLE nozzle_price (
+    nozzle INTEGER PRIMARY KEY,
+    body   TEXT    NOT NULL
 ) STRICT;
 
--- Keys of the platform that are trusted no longer, whatever the key file says.
-CREATE TABLE revoked_key (
-    kid   TEXT    PRIMARY KEY,
-    at_ms INTEGER NOT NULL
+-- What a customer was sold on a business day (days since 1970-01-01): the one row of each, replaced by the next day's.
+CREATE TABLE customer_day (
+    customer   TEXT    PRIMARY KEY,
+    day        INTEGER NOT NULL,
+    sold_minor INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Lists of the platform and their entries.
+CREATE TABLE list (
+    list    TEXT    PRIMARY KEY,
+    version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE list_entry (
+    list    TEXT NOT NULL,
+    -- customer or plate
+    kind    TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    rule    TEXT NOT NULL,
+    PRIMARY KEY (list, kind, subject)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX list_entry_by_subject ON list_entry (kind, subject);
