@@ -3,11 +3,13 @@
 //! `systemd/edge.toml` shows every key with its default.
 
 mod check;
+mod lasting;
 mod problem;
 mod read;
 mod walk;
 mod ways;
 
+pub use lasting::{is_numbered, lasting_name};
 pub use problem::{ConfigFault, Problem, Severity};
 pub use pump_drivers::protocol::Protocol;
 pub use read::parse;
@@ -340,6 +342,8 @@ pub trait Files {
     /// # Errors
     /// Why it cannot be read, in words.
     fn text_of(&self, path: &Path) -> Result<String, String>;
+    /// The name of a serial port that lasts over restarts and replugging, if the port has another one here.
+    fn lasting_name(&self, port: &Path) -> Option<PathBuf>;
 }
 
 /// The real disk.
@@ -362,6 +366,10 @@ impl Files for Disk {
     fn text_of(&self, path: &Path) -> Result<String, String> {
         std::fs::read_to_string(path).map_err(|why| why.to_string())
     }
+
+    fn lasting_name(&self, port: &Path) -> Option<PathBuf> {
+        lasting_name(port)
+    }
 }
 
 /// Every file is taken to be there and well kept.
@@ -379,6 +387,10 @@ impl Files for NoFiles {
 
     fn text_of(&self, _: &Path) -> Result<String, String> {
         Err("no file is read here".into())
+    }
+
+    fn lasting_name(&self, _: &Path) -> Option<PathBuf> {
+        None
     }
 }
 

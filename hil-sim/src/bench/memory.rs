@@ -9,6 +9,7 @@ use anyhow::ensure;
 use forecourt::ids::NozzleId;
 use forecourt::order::Limit;
 use forecourt::units::Volume;
+use pump_drivers::protocol::Protocol;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -49,7 +50,7 @@ pub struct Memory {
 /// What could not be started or went wrong.
 pub async fn run(bench: &Bench, directory: &Path, seconds: u32) -> anyhow::Result<Figures<Memory>> {
     let calibration = calibration::measure(directory).await?;
-    let station = OneLine::start(bench, directory, PUMPS, 1).await?;
+    let station = OneLine::start(bench, directory, Protocol::Dart, PUMPS, 1).await?;
     let broker = station.stage.broker.kind();
     let window = Duration::from_secs(seconds.into());
     eprintln!("{PUMPS} idle");
