@@ -25,6 +25,8 @@ const SOME: usize = 4;
 const LIMIT: Duration = Duration::from_secs(30);
 /// After a change, before anything is measured.
 const CALM: Duration = Duration::from_secs(3);
+/// Nobody takes a nozzle out again sooner than this; within one poll the hang-up before would not be seen, and one lift is one fuelling.
+const BETWEEN: Duration = Duration::from_secs(1);
 /// More than flows before it is stopped.
 const PLENTY: Volume = Volume::new(95_000);
 
@@ -159,6 +161,7 @@ async fn stop_each(station: &OneLine, nozzles: &[NozzleId], stops: u32) -> anyho
             })
             .await?;
         platform.nozzle_state(*nozzle, "idle", LIMIT).await?;
+        tokio::time::sleep(BETWEEN).await;
         fuel(station, *nozzle, round).await?;
     }
     Ok(times)
