@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(60);
 const GLANCE: Duration = Duration::from_millis(5);
 const PRICE: UnitPrice = UnitPrice::new(7_450_000);
-/// Flows for some 6 s, longer than the daemon waits between two tries of a port.
-const LITRES: Volume = Volume::new(40_000);
+/// Flows for some 9 s, longer than the daemon waits between two tries of a port.
+const LITRES: Volume = Volume::new(60_000);
 
 const ONE: NozzleId = NozzleId(1);
 const TWO: NozzleId = NozzleId(2);
@@ -154,6 +154,7 @@ async fn an_adapter_pulled_while_fuel_flows_comes_back_under_another_number_and_
     let (line, old) = (station.stage.pumps.line(0).expect("a line"), station.number_of(0));
     line.pull_out().expect("pulled");
     assert!(std::fs::symlink_metadata(&station.links[0]).is_err(), "udev took the link away");
+    station.stage.platform.nozzle_state(ONE, "inoperative", SOON).await.expect("missed");
     let taken = station.occupy(std::slice::from_ref(&old)).await;
     line.put_back().expect("put back");
     assert_ne!(station.number_of(0), old, "another number");
