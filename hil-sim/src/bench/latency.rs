@@ -31,7 +31,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const PROGRESS: Duration = Duration::from_secs(5);
 /// Orders of the lone dispenser that shows what a release and an end need.
 const ALONE: u32 = 5;
-/// A customer there waits so long before paying that the polls meanwhile are seen to be routine.
+/// A customer there waits so long before lifting, so that the hang-up before was seen, and before paying, so that the polls meanwhile
+/// are seen to be routine.
 const HESITATES: Duration = Duration::from_secs(1);
 
 /// One protocol's times.
@@ -198,11 +199,15 @@ impl Run<'_> {
     async fn order(&self, id: String, nozzle: NozzleId, prng: &mut Prng) -> anyhow::Result<()> {
         let stage = &self.station.stage;
         let device = self.station.device(nozzle)?;
+        let alone = self.station.nozzles.len() == 1;
+        if alone {
+            tokio::time::sleep(HESITATES).await;
+        }
         stage.pumps.lift(nozzle);
         stage.platform.nozzle_state(nozzle, "calling", LIMIT).await?;
         let litres = i64::try_from(7 + prng.below(4)).unwrap_or(7);
         let spec = self.station.order(id, nozzle, Limit::Volume(Volume::new(litres * 1_000)))?;
-        if self.station.nozzles.len() == 1 {
+        if alone {
             tokio::time::sleep(HESITATES).await;
         }
         let fuelling = self.station.fuelling()?;
