@@ -5,19 +5,25 @@
 
 pub mod authorisation;
 pub mod command;
+pub mod customer;
 mod desk;
 pub mod fuelling_point;
 pub mod hold;
 pub mod ids;
 pub mod layout;
 pub mod ledger;
+pub mod list;
 pub mod order;
 pub mod preset;
+pub mod price;
 pub mod pump;
 pub mod record;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod settlement;
 pub mod site;
 pub mod testing;
 pub mod time;
 pub mod timers;
 pub mod units;
+pub mod wait;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 /// The nine states of a fuelling point (IFSF dispenser standard; numbers 1 to 9 in this order).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Not usable: silent, faulty, or not yet read.
@@ -118,7 +119,7 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// Whether it can be released by us at all: there is no release without a limit that stands in the dispenser. One that takes no
-    /// limit is only listened to, as where another controller drives it.
+    /// limit is only followed: another controller drives it, or its own cards release it.
     #[must_use]
     pub const fn takes_releases(&self) -> bool {
         self.preset_amount || self.preset_volume

@@ -15,8 +15,21 @@ pub struct BadContent {
     pub why: String,
 }
 
+impl BadContent {
+    /// The same fault, met below another place.
+    pub(super) fn below(self, place: &str) -> Self {
+        Self { at: format!("{place}{}", self.at), ..self }
+    }
+}
+
 /// Highest site-wide nozzle number.
 const LAST_NOZZLE: i64 = 999;
+
+/// The id of a record, in the one form in which it is sent: hexadecimal in five groups.
+pub(super) fn record_id(text: &str) -> Option<Uuid> {
+    const LENGTH: usize = 36;
+    Uuid::try_parse(text).ok().filter(|_| text.len() == LENGTH)
+}
 
 /// The members of one JSON object.
 #[derive(Clone, Copy)]
@@ -48,6 +61,11 @@ impl<'a> Members<'a> {
         self.require(name)?.as_object().ok_or_else(|| self.bad(name, "must be an object"))
     }
 
+    pub(super) fn array(&self, name: &str) -> Result<&'a [Value], BadContent> {
+        let array = self.require(name)?.as_array();
+        array.map(Vec::as_slice).ok_or_else(|| self.bad(name, "must be an array"))
+    }
+
     pub(super) fn text(&self, name: &str) -> Result<&'a str, BadContent> {
         self.require(name)?.as_str().ok_or_else(|| self.bad(name, "must be a string"))
     }
@@ -72,7 +90,7 @@ impl<'a> Members<'a> {
     }
 
     pub(super) fn uuid(&self, name: &str) -> Result<Uuid, BadContent> {
-        Uuid::try_parse(self.text(name)?).map_err(|_| self.bad(name, "must be the id of a record"))
+        record_id(self.text(name)?).ok_or_else(|| self.bad(name, "must be the id of a record"))
     }
 
     pub(super) fn integer(&self, name: &str, least: i64, most: i64) -> Result<i64, BadContent> {

@@ -6,11 +6,13 @@ use crate::wire::chain::sha256_hex;
 use crate::wire::envelope::canonical;
 use forecourt::hold::Hold;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, OrderId, PriceSetId, StationId};
+use forecourt::list::ListVersion;
 use forecourt::pump::{Capabilities, State};
 use forecourt::time::{ClockQuality, UtcTime};
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// CloudEvent type of [`StationView`].
@@ -80,6 +82,7 @@ impl Topics {
 
 /// `fuel.station.state.v1`; `layout_hash` is added when it is written.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StationView {
     /// False in the will and in the goodbye.
     pub online: bool,
@@ -105,10 +108,13 @@ pub struct StationView {
     pub disk_free_mb: u64,
     /// The price set in force; null before the first.
     pub price_set: Option<PriceSetId>,
+    /// Versions of the lists that stand, by the list's word.
+    pub lists: BTreeMap<&'static str, ListVersion>,
 }
 
 /// The program.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Software {
     /// Its name.
     pub name: String,
@@ -120,6 +126,7 @@ pub struct Software {
 
 /// What stands on the forecourt.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Layout {
     /// Where one customer at a time can fuel.
     pub fuelling_points: Vec<FuellingPointId>,
@@ -135,6 +142,7 @@ pub struct Layout {
 
 /// A nozzle's fixed place.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LayoutNozzle {
     /// The number painted on the pump.
     pub nozzle: NozzleId,
@@ -148,6 +156,7 @@ pub struct LayoutNozzle {
 
 /// The currency and the decimals of its minor unit.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Decimals {
     /// Of all amounts.
     pub currency: Currency,
@@ -157,6 +166,7 @@ pub struct Decimals {
 
 /// What one fuelling point can do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[allow(clippy::struct_excessive_bools, reason = "a table of abilities, one line each")]
 pub struct PointCapabilities {
     /// Which.
@@ -205,6 +215,7 @@ impl PointCapabilities {
 
 /// How the station works.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Takes orders.
@@ -217,6 +228,7 @@ pub enum Mode {
 
 /// What the station's times are worth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClockView {
     /// How far the wall clock can be trusted.
     pub quality: ClockQuality,
@@ -226,6 +238,7 @@ pub struct ClockView {
 
 /// Records on their way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OutboxView {
     /// Not yet acknowledged.
     pub pending: u64,
@@ -237,6 +250,7 @@ pub struct OutboxView {
 
 /// `fuel.nozzle.state.v1`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NozzleView {
     /// The number painted on the pump.
     pub nozzle: NozzleId,
@@ -268,6 +282,7 @@ pub struct NozzleView {
 
 /// A nozzle's last sale.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LastSale {
     /// Its id.
     pub sale_id: Uuid,
@@ -281,6 +296,7 @@ pub struct LastSale {
 
 /// `fuel.order.state.v1`: a step of an order, best effort.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrderStep {
     /// Which order.
     pub order_id: OrderId,
@@ -297,6 +313,7 @@ pub struct OrderStep {
 
 /// `fuel.live.v1`: running figures, not final.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LiveReading {
     /// Which nozzle.
     pub nozzle: NozzleId,
@@ -365,6 +382,7 @@ fn value(content: &impl Serialize) -> Value {
 pub mod testing {
     use super::{ClockView, Decimals, Layout, LayoutNozzle, Mode, NozzleView, OutboxView, Software, StationView};
     use forecourt::ids::{FuellingPointId, Grade, NozzleId};
+    use forecourt::list::ListVersion;
     use forecourt::pump::State;
     use forecourt::time::{ClockQuality, UtcTime};
     use forecourt::units::{Currency, UnitPrice};
@@ -406,6 +424,7 @@ pub mod testing {
             outbox: OutboxView { pending: 0, oldest_at: None, set_aside: 0 },
             disk_free_mb: 900,
             price_set: None,
+            lists: [("deny", ListVersion(3))].into(),
         }
     }
 
@@ -458,6 +477,7 @@ mod tests {
             "outbox",
             "disk_free_mb",
             "price_set",
+            "lists",
         ];
         expected.sort_unstable();
         assert_eq!(members(&data), expected);

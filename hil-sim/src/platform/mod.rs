@@ -26,7 +26,7 @@ mod strict;
 
 pub use account::{Account, End};
 pub use chain::{Arrival, Chain};
-pub use command::{Acked, Command, OrderSpec};
+pub use command::{Acked, Command, OrderSpec, PriceSet};
 pub use desk::{AckBy, Counts, Desk, Faults, HeardSale, Issued, Moment, Terms};
 pub use envelope::{Event, Link, hash, read};
 pub use keys::{KeyPair, write_jwks};
