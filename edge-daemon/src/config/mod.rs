@@ -373,7 +373,10 @@ pub trait Files {
     /// Why it cannot be read, in words.
     fn text_of(&self, path: &Path) -> Result<String, String>;
     /// The name of a serial port that lasts over restarts and replugging, if the port has another one here.
-    fn lasting_name(&self, port: &Path) -> Option<PathBuf>;
+    fn lasting_name(&self, port: &Path) -> Option<PathBuf> {
+        let _unknown = port;
+        None
+    }
 }
 
 /// The real disk.
@@ -417,10 +420,6 @@ impl Files for NoFiles {
 
     fn text_of(&self, _: &Path) -> Result<String, String> {
         Err("no file is read here".into())
-    }
-
-    fn lasting_name(&self, _: &Path) -> Option<PathBuf> {
-        None
     }
 }
 
