@@ -396,7 +396,7 @@ fn record(directory: &Path, lines: &[&str]) {
             (Verdict::Silence, vec![]),
         ] {
             let at = TraceTime::from_unix_us(1_795_262_400_000_000 + index);
-            recorder.record(Entry::Frame { at, line: (*line).into(), verdict, bytes });
+            recorder.record(Entry::Frame { at, line: (*line).into(), verdict, bytes }, None);
         }
     }
     drop(recorder);

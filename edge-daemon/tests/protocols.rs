@@ -98,7 +98,7 @@ fn trace_decodes_each_line_by_its_own_protocol() {
         for (verdict, hex) in [(Verdict::Sent, controller), (Verdict::Good, pump)] {
             let bytes = bytes_of(hex).expect("hex");
             let at = TraceTime::from_unix_us(1_795_262_400_000_000);
-            recorder.record(Entry::Frame { at, line: protocol.word().into(), verdict, bytes });
+            recorder.record(Entry::Frame { at, line: protocol.word().into(), verdict, bytes }, None);
         }
     }
     drop(recorder);

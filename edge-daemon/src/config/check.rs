@@ -1,10 +1,12 @@
 //! Checks across the parts of a configuration: what must be there once, what must fit together.
 
+use crate::config::lasting::is_numbered;
 use crate::config::walk::{Field, Found, Place, Report};
-use crate::config::{Decimals, GradeEntry, Port};
+use crate::config::{Decimals, Files, GradeEntry, Port};
 use forecourt::ids::{FuellingPointId, Grade, NozzleId};
 use forecourt::units::{Currency, UnitPrice};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What has been named so far, and where.
 pub(super) struct Seen<'r, 'i> {
@@ -164,6 +166,22 @@ impl<'r, 'i> Local<'r, 'i> {
         }
         self.seen.insert(found.value, found.at.clone());
     }
+}
+
+/// A port by a name that may belong to another adapter after a restart, when the pumps behind it would change places.
+pub(super) fn lasting(report: &Report<'_>, at: &Place, port: &Path, files: &dyn Files) {
+    if !is_numbered(port) {
+        return;
+    }
+    let what = "this name may belong to another adapter after a restart or when a cable was pulled";
+    let expected = files.lasting_name(port).map_or_else(
+        || {
+            "the link to it in /dev/serial/by-id, or in /dev/serial/by-path for an adapter without a number of its own"
+                .into()
+        },
+        |name| format!("port = \"{}\", which is this adapter now", name.display()),
+    );
+    report.warning(at, what, expected);
 }
 
 /// A key that concerns only what we send: on a line that only listens it would promise something that never happens.

@@ -5,6 +5,7 @@
 mod check;
 mod consumers;
 pub mod kept;
+mod lasting;
 mod office;
 mod problem;
 mod read;
@@ -14,6 +15,7 @@ mod walk;
 mod ways;
 
 pub use consumers::{Consumer, ConsumerKind};
+pub use lasting::{is_numbered, lasting_name};
 pub use office::{Control, Voucher};
 pub use problem::{ConfigFault, Problem, Severity};
 pub use pump_drivers::protocol::Protocol;
@@ -383,6 +385,11 @@ pub trait Files {
     /// # Errors
     /// Why it cannot be read, in words.
     fn text_of(&self, path: &Path) -> Result<String, String>;
+    /// The name of a serial port that lasts over restarts and replugging, if the port has another one here.
+    fn lasting_name(&self, port: &Path) -> Option<PathBuf> {
+        let _unknown = port;
+        None
+    }
 }
 
 /// The real disk.
@@ -404,6 +411,10 @@ impl Files for Disk {
 
     fn text_of(&self, path: &Path) -> Result<String, String> {
         std::fs::read_to_string(path).map_err(|why| why.to_string())
+    }
+
+    fn lasting_name(&self, port: &Path) -> Option<PathBuf> {
+        lasting_name(port)
     }
 }
 

@@ -419,10 +419,8 @@ fn line(
     }
     if let Some(port) = &port {
         seen.port(port);
-        if let Port::Serial(path) = &port.value
-            && path.to_str().is_some_and(|path| path.starts_with("/dev/ttyUSB") || path.starts_with("/dev/ttyACM"))
-        {
-            report.warning(&port.at, "this name may belong to another adapter after a restart", "/dev/serial/by-id/…");
+        if let Port::Serial(path) = &port.value {
+            check::lasting(report, &port.at, path, files);
         }
     }
     let mut addresses = Local::new(report, "address", "line");

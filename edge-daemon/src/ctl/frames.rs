@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Protocol};
 use crate::ctl::{Direction, Failure, exit, show::cell};
-use crate::trace::{Entry, TraceReader, Verdict};
+use crate::trace::{Entry, Repeat, TraceReader, Verdict};
 use pump_drivers::hex::{self, hex_of};
 use serde_json::{Value, json};
 use std::io::{BufRead, Read as _, Write};
@@ -120,14 +120,13 @@ fn show(entry: &Entry, config: Option<&Config>, wanted: &Wanted, out: &mut dyn W
             return writeln!(out, "{}", json!({"at": at.to_string(), "lost": count}));
         }
         Entry::Lost { at, count } => return writeln!(out, "{at}  {count} frames lost: the disk was too slow"),
+        Entry::Repeat(repeat) => return show_repeat(repeat, config, wanted, out),
         Entry::Frame { at, line, verdict, bytes } => (at, line, verdict, bytes),
     };
     if wanted.line.as_ref().is_some_and(|name| name != line) {
         return Ok(());
     }
-    let protocol = config
-        .and_then(|config| config.lines.iter().find(|known| known.name == *line))
-        .map_or(Protocol::Dart, |line| line.protocol);
+    let protocol = protocol_of(config, line);
     let meaning = (wanted.decode && !bytes.is_empty()).then(|| meaning(protocol, verdict, bytes));
     let why = if let Verdict::Bad(why) = verdict { Some(why.as_str()) } else { None };
     if wanted.json {
@@ -156,6 +155,52 @@ fn show(entry: &Entry, config: Option<&Config>, wanted: &Wanted, out: &mut dyn W
         writeln!(out, "    {meaning}")?;
     }
     Ok(())
+}
+
+/// An exchange that came again unchanged: once, with its count and the times of the first and the last question.
+fn show_repeat(repeat: &Repeat, config: Option<&Config>, wanted: &Wanted, out: &mut dyn Write) -> std::io::Result<()> {
+    let Repeat { line, asked, sent, verdict, answer, count, first, last, slowest } = repeat;
+    if wanted.line.as_ref().is_some_and(|name| name != line) {
+        return Ok(());
+    }
+    let slowest_us = u64::try_from(slowest.as_micros()).unwrap_or(u64::MAX);
+    let protocol = protocol_of(config, line);
+    let meanings = wanted.decode.then(|| {
+        let answer = (!answer.is_empty()).then(|| meaning(protocol, verdict, answer));
+        (meaning(protocol, asked, sent), answer)
+    });
+    if wanted.json {
+        let mut value = json!({
+            "at": first.to_string(), "last": last.to_string(), "line": line, "repeats": count,
+            "question": {"verdict": asked.word(), "bytes": hex_of(sent)},
+            "answer": {"verdict": verdict.word(), "bytes": hex_of(answer)}, "slowest_us": slowest_us,
+        });
+        if let Some((question, answer)) = meanings {
+            value["question"]["decoded"] = question;
+            value["answer"]["decoded"] = answer.unwrap_or_default();
+        }
+        return writeln!(out, "{value}");
+    }
+    let answered = if *verdict == Verdict::Silence { "silence".into() } else { hex_of(answer) };
+    let other = if *asked == Verdict::Overheard { "  another controller" } else { "" };
+    let (whole, part) = (slowest_us / 1_000, slowest_us % 1_000 / 100);
+    writeln!(
+        out,
+        "{first}  {line}  → {}  ← {answered}  × {count} until {last}, slowest {whole}.{part} ms{other}",
+        hex_of(sent)
+    )?;
+    if let Some((question, answer)) = meanings {
+        writeln!(out, "    {question}")?;
+        if let Some(answer) = answer {
+            writeln!(out, "    {answer}")?;
+        }
+    }
+    Ok(())
+}
+
+fn protocol_of(config: Option<&Config>, line: &str) -> Protocol {
+    let known = config.and_then(|config| config.lines.iter().find(|known| known.name == line));
+    known.map_or(Protocol::Dart, |line| line.protocol)
 }
 
 fn meaning(protocol: Protocol, verdict: &Verdict, bytes: &[u8]) -> Value {

@@ -1,5 +1,6 @@
 //! `edgectl probe`: what hangs on a wire, found by reads only. The shell around [`pump_drivers::probe`].
 
+use crate::config;
 use crate::ctl::{Failure, exit, show};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
@@ -117,6 +118,13 @@ impl Wanted {
             Some(address) if address.ends_with(":502") => Framing::Tcp,
             _ => Framing::Rtu,
         }
+    }
+
+    /// The port as it should stand in the configuration, and whether that is another name than was given.
+    fn lasting_port(&self) -> (String, bool) {
+        let port = Path::new(&self.port);
+        let other = config::is_numbered(port).then(|| config::lasting_name(port)).flatten();
+        other.map_or_else(|| (self.port.clone(), false), |name| (name.display().to_string(), true))
     }
 
     fn device_server(&self) -> Option<&str> {
@@ -259,7 +267,7 @@ fn holder(port: &Path) -> Option<String> {
     None
 }
 
-/// One line on standard error that tells how far it is.
+/// One line on standard error that tells how far it is, where that is a terminal. Elsewhere it would only stand among what was found.
 struct ProgressLine {
     terminal: bool,
     told: String,
@@ -271,26 +279,20 @@ impl ProgressLine {
     }
 
     fn show(&mut self, progress: &pump_drivers::probe::Progress) {
-        let found = if progress.found > 0 { format!(", {} found", progress.found) } else { String::new() };
-        let text = if self.terminal {
-            format!("{} ({} of {} addresses{found})", progress.doing, progress.done, progress.all)
-        } else {
-            progress.part.clone()
-        };
-        if text == self.told {
+        if !self.terminal {
             return;
         }
-        // Progress that cannot be shown hinders nothing.
-        let _ = if self.terminal {
-            write!(std::io::stderr(), "\r\x1b[K{text}")
-        } else {
-            writeln!(std::io::stderr(), "{text}")
-        };
-        self.told = text;
+        let found = if progress.found > 0 { format!(", {} found", progress.found) } else { String::new() };
+        let text = format!("{} ({} of {} addresses{found})", progress.doing, progress.done, progress.all);
+        if text != self.told {
+            // Progress that cannot be shown hinders nothing.
+            let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
+            self.told = text;
+        }
     }
 
     fn clear(&mut self) {
-        if self.terminal && !self.told.is_empty() {
+        if !self.told.is_empty() {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
         self.told.clear();
@@ -366,7 +368,16 @@ fn print(wanted: &Wanted, report: &Report, fixed: bool, out: &mut dyn Write, bol
         out,
         "\n# For edge.toml; fill in what is 0 or \"?\", then: edgectl validate /etc/forecourt-edge/edge.toml"
     )?;
-    write!(out, "{}", stanza(report, &wanted.port, fixed))?;
+    let (port, renamed) = wanted.lasting_port();
+    if renamed {
+        writeln!(out, "# {} may be another adapter after a restart: the name below stays with this one.", wanted.port)?;
+    } else if config::is_numbered(Path::new(&port)) {
+        writeln!(
+            out,
+            "# {port} may be another adapter after a restart: use its link in /dev/serial/by-id or by-path."
+        )?;
+    }
+    write!(out, "{}", stanza(report, &port, fixed))?;
     Ok(())
 }
 
@@ -446,9 +457,9 @@ fn document(wanted: &Wanted, report: &Report, fixed: bool) -> Value {
         .map(|(protocol, addresses)| json!({"protocol": protocol.word(), "addresses": addresses}))
         .collect();
     json!({
-        "port": wanted.port, "found": found, "echo": report.echo, "causes": causes, "tried": tried,
+        "port": wanted.port, "lasting_port": wanted.lasting_port().0, "found": found, "echo": report.echo, "causes": causes, "tried": tried,
         "not_asked": left_out, "cut_short": report.cut_short,
-        "stanza": (!report.found.is_empty()).then(|| stanza(report, &wanted.port, fixed)),
+        "stanza": (!report.found.is_empty()).then(|| stanza(report, &wanted.lasting_port().0, fixed)),
     })
 }
 

@@ -398,7 +398,7 @@ impl TraceSink for Trace {
             Verdict::Overheard => trace::Verdict::Overheard,
         };
         let at = TraceTime::from_unix_us(self.clock.unix_us(frame.at));
-        self.recorder.record(Entry::Frame { at, line: self.line.clone(), verdict, bytes: frame.bytes });
+        self.recorder.record(Entry::Frame { at, line: self.line.clone(), verdict, bytes: frame.bytes }, frame.fp);
     }
 }
 

@@ -1,10 +1,16 @@
 //! Entries as bytes and back. Pure; the format is described in [`crate::trace`].
 
-use crate::trace::{Entry, TraceTime, Verdict};
+use crate::trace::{Entry, Repeat, TraceTime, Verdict};
+use core::time::Duration;
 
 /// Bytes of a segment's header.
 pub(super) const HEADER: usize = 24;
-const MAGIC: &[u8; 8] = b"FETRACE1";
+const MAGIC: &[u8; 8] = b"FETRACE2";
+/// Before there were counts; the rest is the same.
+const OLD_MAGIC: &[u8; 8] = b"FETRACE1";
+/// Marks of a repeat.
+const OVERHEARD: u8 = 1;
+const SILENCE: u8 = 2;
 /// A payload is never longer: a frame is bounded by the line scheduler.
 const MAX_PAYLOAD: u64 = 64 * 1024;
 
@@ -36,6 +42,20 @@ impl Context {
                 payload.push(6);
                 self.put_time(*at, &mut payload);
                 put_varint(*count, &mut payload);
+            }
+            Entry::Repeat(repeat) => {
+                let line = self.number_of(&repeat.line, out);
+                payload.extend([8, line]);
+                self.put_time(repeat.first, &mut payload);
+                put_varint(repeat.count, &mut payload);
+                put_varint(zigzag(repeat.last.unix_us().wrapping_sub(repeat.first.unix_us())), &mut payload);
+                put_varint(u64::try_from(repeat.slowest.as_micros()).unwrap_or(u64::MAX), &mut payload);
+                put_varint(repeat.sent.len() as u64, &mut payload);
+                let overheard = if repeat.asked == Verdict::Overheard { OVERHEARD } else { 0 };
+                let silence = if repeat.verdict == Verdict::Silence { SILENCE } else { 0 };
+                payload.push(overheard | silence);
+                payload.extend(&repeat.sent);
+                payload.extend(&repeat.answer);
             }
             Entry::Frame { at, line, verdict, bytes } => {
                 let line = self.number_of(line, out);
@@ -77,7 +97,7 @@ impl Context {
     fn put_time(&mut self, at: TraceTime, payload: &mut Vec<u8>) {
         let delta = at.unix_us().wrapping_sub(self.last_us);
         self.last_us = at.unix_us();
-        put_varint(((delta << 1) ^ (delta >> 63)).cast_unsigned(), payload);
+        put_varint(zigzag(delta), payload);
     }
 
     /// Takes one record off the front. `None` where it is not whole, or not good.
@@ -112,6 +132,9 @@ impl Context {
         }
         let at = self.take_time(&mut rest)?;
         let line = self.lines.get(line)?.clone();
+        if *kind == 8 {
+            return Some(Some(Entry::Repeat(Box::new(take_repeat(line, at, rest)?))));
+        }
         let verdict = match kind {
             1 => Verdict::Sent,
             2 => Verdict::Good,
@@ -130,16 +153,14 @@ impl Context {
     }
 
     fn take_time(&mut self, rest: &mut &[u8]) -> Option<TraceTime> {
-        let zigzag = take_varint(rest)?;
-        let delta = (zigzag >> 1).cast_signed() ^ -((zigzag & 1).cast_signed());
-        self.last_us = self.last_us.wrapping_add(delta);
+        self.last_us = self.last_us.wrapping_add(take_signed(rest)?);
         Some(TraceTime::from_unix_us(self.last_us))
     }
 }
 
 /// Reads a header; `None` where this is no segment of ours.
 pub(super) fn read_header(bytes: &[u8]) -> Option<Context> {
-    let rest = bytes.strip_prefix(MAGIC)?;
+    let rest = bytes.strip_prefix(MAGIC).or_else(|| bytes.strip_prefix(OLD_MAGIC))?;
     let first = i64::from_le_bytes(rest.get(8..16)?.try_into().ok()?);
     Some(Context::starting_at(TraceTime::from_unix_us(first)))
 }
@@ -160,6 +181,37 @@ fn put_varint(mut value: u64, out: &mut Vec<u8>) {
         value >>= 7;
     }
     out.push((value & 0x7F) as u8);
+}
+
+/// A signed number so that small ones of either sign are short.
+const fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+fn take_signed(rest: &mut &[u8]) -> Option<i64> {
+    let zigzag = take_varint(rest)?;
+    Some((zigzag >> 1).cast_signed() ^ -((zigzag & 1).cast_signed()))
+}
+
+/// What follows the time of a repeat.
+fn take_repeat(line: String, first: TraceTime, mut rest: &[u8]) -> Option<Repeat> {
+    let count = take_varint(&mut rest)?;
+    let span = take_signed(&mut rest)?;
+    let slowest = Duration::from_micros(take_varint(&mut rest)?);
+    let length = usize::try_from(take_varint(&mut rest)?).ok()?;
+    let (marks, rest) = rest.split_first()?;
+    let (sent, answer) = rest.split_at_checked(length)?;
+    Some(Repeat {
+        line,
+        asked: if marks & OVERHEARD == 0 { Verdict::Sent } else { Verdict::Overheard },
+        sent: sent.to_vec(),
+        verdict: if marks & SILENCE == 0 { Verdict::Good } else { Verdict::Silence },
+        answer: answer.to_vec(),
+        count,
+        first,
+        last: TraceTime::from_unix_us(first.unix_us().wrapping_add(span)),
+        slowest,
+    })
 }
 
 fn take_varint(rest: &mut &[u8]) -> Option<u64> {

@@ -1,9 +1,12 @@
 //! The line trace: every frame with direction, line and time, in a ring of files on disk; always on, bounded, never in the way.
 //!
-//! # Format, version 1
+//! Exchanges that come again unchanged are counted: `Repeat`. A count ends when anything else happens at its fuelling point, and after
+//! 10 s, and is written then; so entries stand in the order in which they became known, not of their times.
+//!
+//! # Format, version 2
 //!
 //! Segments are files `NNNNNNNNNN.trace`; the number counts up for the life of the ring and the lowest ones are deleted. A segment
-//! begins with `FETRACE1`, its number (u64) and its first time in microseconds since 1970 (i64), both little endian. Records
+//! begins with `FETRACE2` (`FETRACE1` where there were no counts yet), its number (u64) and its first time in microseconds since 1970 (i64), both little endian. Records
 //! follow: length of the payload (varint, never 0), payload, one check byte (one's complement of the sum of the payload's
 //! bytes). A record that is cut or fails its check ends the segment: that is the torn tail of a power cut.
 //!
@@ -16,15 +19,19 @@
 //! | 4 bad | line u8, time, length of the reason (varint), reason, the bytes |
 //! | 5 silence | line u8, time |
 //! | 6 lost entries | time, count (varint) |
+//! | 8 repeat | line u8, time of the first question, varints: count, from the first question to the last (zigzag, µs), longest time to an answer (µs), length of the question; a byte with bit 0 set for an overheard question and bit 1 for silence; the question, the answer |
 
 mod format;
 mod reader;
+mod repeat;
 mod writer;
 
 pub use reader::TraceReader;
+pub use repeat::Repeat;
 pub use writer::{Recorder, nowhere, start};
 
 use core::fmt;
+use core::time::Duration;
 
 /// A time on the wall clock in microseconds since 1970, finer than records need it: turnaround times are read from a trace.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -41,6 +48,12 @@ impl TraceTime {
     #[must_use]
     pub const fn unix_us(self) -> i64 {
         self.0
+    }
+
+    /// The time from then to now; none where the wall clock was set back meanwhile.
+    #[must_use]
+    pub fn since(self, then: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(then.0)).unwrap_or(0))
     }
 }
 
@@ -105,6 +118,8 @@ pub enum Entry {
         /// As on the wire.
         bytes: Vec<u8>,
     },
+    /// An exchange that came again unchanged, counted.
+    Repeat(Box<Repeat>),
     /// Entries that could not be written in time.
     Lost {
         /// When that was noticed.

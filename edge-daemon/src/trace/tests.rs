@@ -1,4 +1,5 @@
 use super::*;
+use forecourt::ids::FuellingPointId;
 use std::path::Path;
 
 fn at(us: i64) -> TraceTime {
@@ -24,7 +25,7 @@ fn all(directory: &Path) -> Vec<Entry> {
 fn write(directory: &Path, segments: u32, bytes: u64, entries: &[Entry]) {
     let (recorder, thread) = start(directory, segments, bytes).expect("starts");
     for entry in entries {
-        recorder.record(entry.clone());
+        recorder.record(entry.clone(), None);
     }
     assert_eq!(recorder.lost(), 0);
     drop(recorder);
@@ -41,6 +42,45 @@ fn samples() -> Vec<Entry> {
         frame(-3_600_000_000, Verdict::Bad("checksum 1234, computed 4321".into()), &[0xFF; 300]),
         frame(-3_599_000_000, Verdict::Unasked, &[0]),
     ]
+}
+
+/// An idle dispenser for some rounds.
+fn idle(recorder: &Recorder, rounds: i64) {
+    let fp = Some(FuellingPointId(1));
+    for round in 0..rounds {
+        recorder.record(frame(round * 12_000, Verdict::Sent, &[0x50, 0x20, 0xFA]), fp);
+        recorder.record(frame(round * 12_000 + 11_000, Verdict::Good, &[0x50, 0x70, 0xFA]), fp);
+    }
+}
+
+#[test]
+fn repeats_come_back_as_one_entry_with_their_count_and_times() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (recorder, thread) = start(home.path(), 4, 1 << 20).expect("starts");
+    idle(&recorder, 500);
+    drop(recorder);
+    thread.join().expect("ends");
+    let found = all(home.path());
+    assert_eq!(
+        found[..2],
+        [frame(0, Verdict::Sent, &[0x50, 0x20, 0xFA]), frame(11_000, Verdict::Good, &[0x50, 0x70, 0xFA])]
+    );
+    let [Entry::Repeat(repeat)] = &found[2..] else { panic!("{found:?}") };
+    assert_eq!((repeat.count, repeat.first, repeat.last), (499, at(12_000), at(499 * 12_000)));
+    assert_eq!((repeat.slowest, repeat.line.as_str()), (core::time::Duration::from_millis(11), "island-1"));
+    assert_eq!((repeat.sent.as_slice(), repeat.answer.as_slice()), (&[0x50, 0x20, 0xFA][..], &[0x50, 0x70, 0xFA][..]));
+}
+
+#[test]
+fn a_segment_of_the_version_without_counts_is_read_too() {
+    let home = tempfile::tempdir().expect("a directory");
+    write(home.path(), 4, 1 << 20, &samples());
+    let path = home.path().join("0000000001.trace");
+    let mut bytes = std::fs::read(&path).expect("reads");
+    assert_eq!(&bytes[..8], b"FETRACE2");
+    bytes[7] = b'1';
+    std::fs::write(&path, bytes).expect("writes");
+    assert_eq!(all(home.path()), samples());
 }
 
 #[test]
@@ -113,7 +153,7 @@ fn a_disk_that_refuses_costs_entries_and_says_so() {
     std::fs::remove_dir_all(&ring).expect("removes");
     std::fs::write(&ring, "in the way").expect("writes");
     for entry in samples() {
-        recorder.record(entry);
+        recorder.record(entry, None);
     }
     let lost = recorder.lost.clone();
     drop(recorder);

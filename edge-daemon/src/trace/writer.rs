@@ -2,7 +2,9 @@
 
 use crate::trace::format::{self, Context};
 use crate::trace::reader::{self, name_of};
+use crate::trace::repeat::Repeats;
 use crate::trace::{Entry, TraceTime};
+use forecourt::ids::FuellingPointId;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -23,18 +25,21 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// Short segments, as many restarts leave them, may be this many times more than full ones.
 const SHORT_SEGMENTS: usize = 8;
 
+/// An entry and the fuelling point that it was exchanged with.
+type Heard = (Entry, Option<u16>);
+
 /// Records entries. Clones share one queue.
 #[derive(Clone, Debug)]
 pub struct Recorder {
-    entries: SyncSender<Entry>,
+    entries: SyncSender<Heard>,
     pub(super) lost: Arc<AtomicU64>,
     gives_way: Arc<AtomicBool>,
 }
 
 impl Recorder {
-    /// Records an entry without ever waiting.
-    pub fn record(&self, entry: Entry) {
-        if self.entries.try_send(entry).is_err() {
+    /// Records an entry without ever waiting. Exchanges of a known fuelling point that repeat are counted.
+    pub fn record(&self, entry: Entry, fp: Option<FuellingPointId>) {
+        if self.entries.try_send((entry, fp.map(|fp| fp.0))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -73,6 +78,8 @@ pub fn start(directory: &Path, segments: u32, segment_bytes: u64) -> std::io::Re
         noted: 0,
         batch: Vec::new(),
         batched: 0,
+        repeats: Repeats::default(),
+        ready: Vec::new(),
     };
     let thread = std::thread::Builder::new().name("trace".into()).spawn(move || ring.serve(&receiver))?;
     Ok((Recorder { entries: sender, lost, gives_way }, thread))
@@ -103,34 +110,52 @@ struct Ring {
     /// Lost entries that the ring already tells of.
     noted: u64,
     batch: Vec<u8>,
-    /// Entries in the batch.
+    /// Frames in the batch.
     batched: u64,
+    repeats: Repeats,
+    /// What the repeats gave back to be written.
+    ready: Vec<Entry>,
 }
 
 impl Ring {
-    fn serve(mut self, entries: &Receiver<Entry>) {
+    fn serve(mut self, entries: &Receiver<Heard>) {
         let mut flushed = Instant::now();
         loop {
-            match entries.recv_timeout(FLUSH) {
-                Ok(entry) => self.take(&entry),
+            let heard = entries.recv_timeout(FLUSH);
+            let now = Instant::now();
+            match heard {
+                Ok((entry, fp)) => self.repeats.take(entry, fp, now, &mut self.ready),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            let due = now.saturating_duration_since(flushed) >= FLUSH;
+            if due {
+                self.repeats.settle(now, &mut self.ready);
+            }
+            self.take_ready();
             if self.gives_way.load(Ordering::Relaxed) {
                 self.empty();
             }
-            if self.batch.len() >= BATCH || flushed.elapsed() >= FLUSH {
+            if due || self.batch.len() >= BATCH {
                 self.flush();
-                flushed = Instant::now();
+                flushed = now;
             }
         }
+        self.repeats.finish(&mut self.ready);
+        self.take_ready();
         self.flush();
+    }
+
+    fn take_ready(&mut self) {
+        for entry in core::mem::take(&mut self.ready) {
+            self.take(&entry);
+        }
     }
 
     /// Gives all its space free.
     fn empty(&mut self) {
         self.open = None;
-        self.lost.fetch_add(self.batched, Ordering::Relaxed);
+        self.lost.fetch_add(self.batched + self.repeats.forget(), Ordering::Relaxed);
         self.batch.clear();
         self.batched = 0;
         // Left where it cannot be read: there is nothing to be done about it then.
@@ -141,11 +166,11 @@ impl Ring {
 
     fn take(&mut self, entry: &Entry) {
         if self.gives_way.load(Ordering::Relaxed) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.lost.fetch_add(entry.frames(), Ordering::Relaxed);
             return;
         }
         if self.paused_until.is_some_and(|until| Instant::now() < until) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.lost.fetch_add(entry.frames(), Ordering::Relaxed);
             return;
         }
         self.paused_until = None;
@@ -154,21 +179,24 @@ impl Ring {
             self.flush();
             self.open = None;
         }
-        let (Entry::Frame { at, .. } | Entry::Lost { at, .. }) = entry;
+        let at = match entry {
+            Entry::Frame { at, .. } | Entry::Lost { at, .. } => *at,
+            Entry::Repeat(repeat) => repeat.first,
+        };
         if self.open.is_none()
-            && let Err(why) = self.next_segment(*at)
+            && let Err(why) = self.next_segment(at)
         {
-            self.give_up(&why, 1);
+            self.give_up(&why, entry.frames());
             return;
         }
         let Some(open) = &mut self.open else { return };
         let lost = self.lost.load(Ordering::Relaxed);
         if lost > self.noted {
-            open.context.encode(&Entry::Lost { at: *at, count: lost - self.noted }, &mut self.batch);
+            open.context.encode(&Entry::Lost { at, count: lost - self.noted }, &mut self.batch);
             self.noted = lost;
         }
         open.context.encode(entry, &mut self.batch);
-        self.batched += 1;
+        self.batched += entry.frames();
     }
 
     fn flush(&mut self) {

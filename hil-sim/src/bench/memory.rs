@@ -9,6 +9,7 @@ use anyhow::ensure;
 use forecourt::ids::NozzleId;
 use forecourt::order::Limit;
 use forecourt::units::Volume;
+use pump_drivers::protocol::Protocol;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,6 +19,9 @@ const FUELLING: usize = 4;
 /// Longer than any window at a forecourt's flow rate.
 const PLENTY: Volume = Volume::new(95_000);
 const LIMIT: Duration = Duration::from_secs(30);
+const HOUR: Duration = Duration::from_secs(3_600);
+/// What the ring of the line trace holds unless configured otherwise.
+const RING: u64 = 64 * 1_024 * 1_024;
 
 /// The daemon over a while.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -32,6 +36,8 @@ pub struct Load {
     pub cpu_permille: u64,
     /// Threads.
     pub threads: u64,
+    /// What the line trace grew by, in bytes an hour.
+    pub trace_per_hour: u64,
 }
 
 /// What was measured.
@@ -49,7 +55,7 @@ pub struct Memory {
 /// What could not be started or went wrong.
 pub async fn run(bench: &Bench, directory: &Path, seconds: u32) -> anyhow::Result<Figures<Memory>> {
     let calibration = calibration::measure(directory).await?;
-    let station = OneLine::start(bench, directory, PUMPS, 1).await?;
+    let station = OneLine::start(bench, directory, Protocol::Dart, PUMPS, 1).await?;
     let broker = station.stage.broker.kind();
     let window = Duration::from_secs(seconds.into());
     eprintln!("{PUMPS} idle");
@@ -77,11 +83,19 @@ async fn fuel(station: &OneLine, nozzle: NozzleId) -> anyhow::Result<()> {
 }
 
 async fn watch(station: &OneLine, situation: String, window: Duration) -> anyhow::Result<Load> {
-    let (before, begun) = (station.stage.daemon.usage()?, Instant::now());
+    let ring = station.stage.plan.data_directory().join("trace");
+    let (traced, before, begun) = (size_of(&ring)?, station.stage.daemon.usage()?, Instant::now());
     tokio::time::sleep(window).await;
     let (Usage { rss_kib, peak_kib, cpu, threads }, passed) = (station.stage.daemon.usage()?, begun.elapsed());
     let used = cpu.saturating_sub(before.cpu).as_micros() * 1_000 / passed.as_micros().max(1);
-    Ok(Load { situation, rss_kib, peak_kib, cpu_permille: u64::try_from(used)?, threads })
+    let grown = u128::from(size_of(&ring)?.saturating_sub(traced));
+    let trace_per_hour = u64::try_from(grown * HOUR.as_millis() / passed.as_millis().max(1))?;
+    Ok(Load { situation, rss_kib, peak_kib, cpu_permille: u64::try_from(used)?, threads, trace_per_hour })
+}
+
+/// Bytes of all files in a directory.
+fn size_of(directory: &Path) -> std::io::Result<u64> {
+    std::fs::read_dir(directory)?.map(|file| Ok(file?.metadata()?.len())).sum()
 }
 
 /// The daemon and, where it is beside it, its tool.
@@ -114,11 +128,20 @@ impl Tables for Memory {
                 load.threads.to_string(),
             ]);
         }
+        let mut trace = Table::new(["the daemon with", "line trace KiB an hour", "hours in 64 MiB"]);
+        for load in &self.loads {
+            let hours = RING / load.trace_per_hour.max(1);
+            trace.row([load.situation.clone(), (load.trace_per_hour / 1_024).to_string(), hours.to_string()]);
+        }
         let mut programs = Table::new(["program", "MiB"]);
         for (name, bytes) in &self.programs {
             programs.row([name.clone(), tenths(bytes / 1_024)]);
         }
         let build = if cfg!(debug_assertions) { "debug build: sizes and shares mean nothing" } else { "release build" };
-        vec![("Memory and processor".into(), loads), (format!("Programs ({build})"), programs)]
+        vec![
+            ("Memory and processor".into(), loads),
+            ("Line trace".into(), trace),
+            (format!("Programs ({build})"), programs),
+        ]
     }
 }

@@ -1,10 +1,13 @@
 //! `hil-sim bench`: figures of the real daemon on simulated lines with real pacing.
 
+pub mod bystanders;
 pub mod calibration;
 pub mod latency;
 pub mod line;
+pub mod lone;
 pub mod memory;
 pub mod one_line;
+pub mod physics;
 pub mod stats;
 pub mod witness;
 
@@ -12,6 +15,7 @@ use crate::broker::BrokerChoice;
 use crate::rig::table::Table;
 use crate::rig::workshop::{in_directory, interrupted};
 use calibration::Calibration;
+use physics::Spoken;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +48,9 @@ enum What {
         /// How many orders.
         #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(5..))]
         orders: u32,
+        /// What the line speaks: dart, gaskitlink, two-wire, modbus, or all, one after another.
+        #[arg(long, default_value = "dart", value_parser = Spoken::parse)]
+        protocol: Spoken,
     },
     /// Poll cycles beside the physical limit of the line, and the wait of a stop.
     Line {
@@ -53,6 +60,18 @@ enum What {
         /// How many stops.
         #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(4..))]
         stops: u32,
+        /// What the line speaks: dart, gaskitlink, two-wire, modbus, or all, one after another.
+        #[arg(long, default_value = "dart", value_parser = Spoken::parse)]
+        protocol: Spoken,
+    },
+    /// The poll cycles of a station's other buses while one is dead, babbles or is unplugged.
+    Bystanders {
+        /// Seconds of each look.
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=60))]
+        seconds: u32,
+        /// Looks at each fault, each between two looks at the station with all well.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
+        rounds: u32,
     },
     /// Resident memory, share of a processor and sizes of the programs.
     Memory {
@@ -97,8 +116,15 @@ pub trait Tables {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let bench = Bench { seed: args.seed, daemon: args.daemon, broker: args.broker };
     let measure = in_directory(args.directory.as_deref(), async |directory: &Path| match args.what {
-        What::Latency { orders } => print(&latency::run(&bench, directory, orders).await?, args.json),
-        What::Line { seconds, stops } => print(&line::run(&bench, directory, seconds, stops).await?, args.json),
+        What::Latency { orders, protocol } => {
+            print(&latency::run(&bench, directory, &protocol, orders).await?, args.json)
+        }
+        What::Line { seconds, stops, protocol } => {
+            print(&line::run(&bench, directory, &protocol, seconds, stops).await?, args.json)
+        }
+        What::Bystanders { seconds, rounds } => {
+            print(&bystanders::run(&bench, directory, seconds, rounds).await?, args.json)
+        }
         What::Memory { seconds } => print(&memory::run(&bench, directory, seconds).await?, args.json),
     });
     tokio::select! {

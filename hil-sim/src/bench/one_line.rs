@@ -1,10 +1,11 @@
-//! The benches' station: one line at 9600 bit/s with up to 32 dispensers of one nozzle each.
+//! The benches' station: one line with up to 32 dispensers of one nozzle each.
 
 use super::Bench;
+use super::physics::Physics;
 use crate::dispenser::Condition;
-use crate::dispenser::dart::DartConfig;
 use crate::platform::{Faults, OrderSpec};
 use crate::prng::Prng;
+use crate::rig::bus;
 use crate::rig::plan::{DispenserPlan, GradePlan, LinePlan, NozzlePlan, Plan};
 use crate::rig::pumps::Build;
 use crate::rig::stage::{Setting, Stage};
@@ -18,12 +19,8 @@ use pump_drivers::protocol::Protocol;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Bits a second.
-pub const BAUD: u32 = 9_600;
 /// How often a dispenser's display is looked at.
 const GLANCE: Duration = Duration::from_millis(10);
-/// First address of DART.
-const FIRST_ADDRESS: u8 = 0x50;
 const PRICE: UnitPrice = UnitPrice::new(7_450_000);
 
 /// A running one-line station.
@@ -33,6 +30,8 @@ pub struct OneLine {
     pub stage: Stage,
     /// Its only line.
     pub line: LineHandle,
+    /// How fast it is.
+    pub physics: Physics,
     /// Its nozzles; the nozzle's number is the device's place on the line, from 1.
     pub nozzles: Vec<NozzleId>,
     grade: Grade,
@@ -43,11 +42,17 @@ impl OneLine {
     ///
     /// # Errors
     /// What could not be started, with what to do.
-    pub async fn start(bench: &Bench, directory: &Path, pumps: u8, speed: u32) -> anyhow::Result<Self> {
+    pub async fn start(
+        bench: &Bench,
+        directory: &Path,
+        protocol: Protocol,
+        pumps: u8,
+        speed: u32,
+    ) -> anyhow::Result<Self> {
         let grade = Grade::new("92")?;
         let dispensers = (1..=pumps).map(|number| DispenserPlan {
             fuelling_point: FuellingPointId(number.into()),
-            address: FIRST_ADDRESS + (number - 1),
+            address: bus::address(protocol, number - 1).0,
             nozzles: vec![NozzlePlan { number: NozzleId(number.into()), grade: grade.clone() }],
         });
         let plan = Plan {
@@ -56,7 +61,7 @@ impl OneLine {
             directory: directory.to_owned(),
             grades: vec![GradePlan { code: grade.clone(), unit_price: PRICE }],
             lines: vec![LinePlan {
-                protocol: Protocol::Dart,
+                protocol,
                 name: "line".into(),
                 port: directory.join("line").display().to_string(),
                 dispensers: dispensers.collect(),
@@ -71,7 +76,7 @@ impl OneLine {
         let nozzles = plan.nozzles();
         let stage = Stage::start(plan, bench.broker.start(directory)?, &setting).await?;
         let line = stage.pumps.line(0).context("the only line")?;
-        Ok(Self { stage, line, nozzles, grade })
+        Ok(Self { stage, line, physics: Physics::of(protocol), nozzles, grade })
     }
 
     /// A prepaid order here.
@@ -90,13 +95,14 @@ impl OneLine {
         Ok(self.stage.pumps.place(nozzle).with_context(|| format!("no nozzle {nozzle} here"))?.device)
     }
 
-    /// Waits until the nozzle's dispenser has fuelled to an end, the nozzle still out.
+    /// Waits until fuel no longer flows at the nozzle's dispenser, the nozzle still out: its limit is reached, or it was stopped.
     ///
     /// # Errors
     /// If it has not within `limit`.
     pub async fn flow_ended(&self, nozzle: NozzleId, limit: Duration) -> anyhow::Result<()> {
         let (device, begun) = (self.device(nozzle)?, Instant::now());
-        while !self.line.view(device).is_some_and(|view| view.condition == Condition::Finished) {
+        let ended = |condition| matches!(condition, Condition::Finished | Condition::Suspended);
+        while !self.line.view(device).is_some_and(|view| ended(view.condition)) {
             anyhow::ensure!(begun.elapsed() < limit, "the flow at nozzle {nozzle} did not end within {limit:?}");
             tokio::time::sleep(GLANCE).await;
         }
@@ -121,7 +127,7 @@ impl OneLine {
         let (before, begun) = (self.look()?, Instant::now());
         tokio::time::sleep(time).await;
         let (after, window) = (self.look()?, begun.elapsed());
-        Ok(Traffic::between(&before, &after, window))
+        Ok(Traffic::between(&before, &after, window, self.physics))
     }
 
     fn look(&self) -> anyhow::Result<(Counters, Vec<u64>)> {
@@ -139,21 +145,27 @@ pub struct Traffic {
     pub window: Duration,
     /// Frames that each device heard.
     pub frames: Vec<u64>,
-    /// The least time in which the same bytes and replies can go over such a line: bytes × 11 bits / baud, and the turnaround of
-    /// each reply.
+    /// Bytes both ways; an echo is counted once.
+    pub bytes: u64,
+    /// Answers.
+    pub answers: u64,
+    /// The least time in which the same bytes and answers can go over such a line.
     pub limit: Duration,
 }
 
 impl Traffic {
-    fn between(before: &(Counters, Vec<u64>), after: &(Counters, Vec<u64>), window: Duration) -> Self {
+    fn between(
+        before: &(Counters, Vec<u64>),
+        after: &(Counters, Vec<u64>),
+        window: Duration,
+        physics: Physics,
+    ) -> Self {
         let (was, is) = (&before.0, &after.0);
-        let bytes =
-            (is.bytes_from_controller - was.bytes_from_controller) + (is.bytes_to_controller - was.bytes_to_controller);
-        let replies = is.replies - was.replies;
-        let characters = Duration::from_micros(bytes * 11 * 1_000_000 / u64::from(BAUD));
-        let turnarounds = DartConfig::TURNAROUND.saturating_mul(u32::try_from(replies).unwrap_or(u32::MAX));
+        let sent = is.bytes_from_controller - was.bytes_from_controller;
+        let bytes = physics.bytes(sent, is.bytes_to_controller - was.bytes_to_controller);
+        let answers = is.replies - was.replies;
         let frames = after.1.iter().zip(&before.1).map(|(after, before)| after - before).collect();
-        Self { window, frames, limit: characters + turnarounds }
+        Self { window, frames, bytes, answers, limit: physics.least(bytes, answers) }
     }
 
     /// Mean time between two frames to these devices, which for idle ones is the poll cycle. `None` if one heard none.
@@ -175,13 +187,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_counts_eleven_bits_a_byte_and_a_turnaround_a_reply() {
+    fn the_cycle_is_that_of_the_dispenser_that_is_asked_least() {
         let before = (Counters::default(), vec![10, 10]);
         let counters =
             Counters { bytes_from_controller: 480, bytes_to_controller: 480, replies: 160, ..Counters::default() };
-        let traffic = Traffic::between(&before, &(counters, vec![90, 50]), Duration::from_secs(2));
-        // 960 bytes × 11 bits / 9600 bit/s = 1.1 s, and 160 × 5 ms = 0.8 s.
-        assert_eq!((traffic.limit, traffic.used_permille()), (Duration::from_millis(1_900), 950));
+        let physics = Physics::of(Protocol::Dart);
+        let traffic = Traffic::between(&before, &(counters, vec![90, 50]), Duration::from_secs(2), physics);
+        assert_eq!((traffic.limit, traffic.used_permille()), (physics.least(960, 160), 949));
         assert_eq!(traffic.cycle_of([0]), Some(Duration::from_millis(25)));
         assert_eq!(traffic.cycle_of([0, 1]), Some(Duration::from_millis(50)), "the slowest");
         assert_eq!(Traffic { frames: vec![0], ..traffic }.cycle_of([0]), None);

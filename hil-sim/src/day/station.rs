@@ -82,6 +82,8 @@ impl Station {
         // These heads want the usual quiet before a frame; demo and bench run without it.
         let adapter = if echo { "echo = \"strip\"\npause-before-send-ms = 20" } else { "pause-before-send-ms = 20" };
         let text = plan.toml("mqtt://127.0.0.1:1883", "").replace("pause-before-send-ms = 0", adapter);
+        // Whether an adapter returns what is sent is drawn for the day.
+        let text = text.replace(&format!("{}\n{adapter}", bus::STRIPS_ECHO), adapter);
         std::fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
         let (config, _) = config::load(&file).context("the configuration of the simulated station")?;
         let build = Build { baud: None, turnaround: None, flow: FlowProfile::default(), prng: prng.fork("dispensers") };

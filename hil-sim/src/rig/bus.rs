@@ -46,6 +46,15 @@ pub const fn checks_parity(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::TwoWire)
 }
 
+/// What the daemon's configuration says of a line whose adapter returns what is sent.
+pub const STRIPS_ECHO: &str = "echo = \"strip\"";
+
+/// Whether the adapter returns what the controller sends: on the current loop of two-wire everybody hears everything.
+#[must_use]
+pub const fn echoes(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::TwoWire)
+}
+
 /// The address of the nth dispenser on a line, from 0.
 #[must_use]
 pub fn address(protocol: Protocol, nth: u8) -> Address {

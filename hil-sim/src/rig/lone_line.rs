@@ -91,7 +91,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let build = Build { baud: args.baud, ..Build::usual(args.speed, Prng::new(args.seed)) };
     let mut prng = build.prng.fork("line");
     let mut wire = Wire::new(
-        WireConfig { pace: endpoint.pace(bus::pace(args.protocol, args.baud)), ..WireConfig::clean() },
+        WireConfig {
+            pace: endpoint.pace(bus::pace(args.protocol, args.baud)),
+            // A real adapter on a real loop makes the echo itself.
+            echo: bus::echoes(args.protocol) && !matches!(endpoint, Endpoint::Serial { .. }),
+            ..WireConfig::clean()
+        },
         &prng,
     );
     let grade = Grade::new("92")?;

@@ -128,6 +128,9 @@ impl Plan {
         for line in &self.lines {
             writeln!(text, "[[line]]\nname = \"{}\"\nprotocol = \"{}\"", line.name, line.protocol.word())?;
             writeln!(text, "port = {}", toml::Value::String(line.port.clone()))?;
+            if bus::echoes(line.protocol) {
+                writeln!(text, "{}", bus::STRIPS_ECHO)?;
+            }
             writeln!(text, "pause-before-send-ms = 0\nlisten-before-ms = 0\n")?;
             for dispenser in &line.dispensers {
                 writeln!(text, "[[line.dispenser]]\nfuelling-point = {}", dispenser.fuelling_point)?;

@@ -80,7 +80,7 @@ impl Pumps {
         for (line_index, line) in plan.lines.iter().enumerate() {
             let endpoint = Endpoint::Pty { link: PathBuf::from(&line.port) };
             let pace = endpoint.pace(bus::pace(line.protocol, build.baud));
-            let config = WireConfig { pace, ..WireConfig::clean() };
+            let config = WireConfig { pace, echo: bus::echoes(line.protocol), ..WireConfig::clean() };
             let mut prng = build.prng.fork(&line.name);
             let mut wire = Wire::new(config, &prng);
             for dispenser in &line.dispensers {

@@ -25,6 +25,8 @@ type Job = Box<dyn FnOnce(&mut Wire, Instant) + Send>;
 
 enum Request {
     Job(Job),
+    /// Takes the endpoint away, or makes it anew.
+    Plug(bool, mpsc::SyncSender<Result<(), ServeFault>>),
     Leave,
 }
 
@@ -72,7 +74,16 @@ impl Served {
         let wake = Arc::new(wake);
         let (requests, inbox) = mpsc::channel();
         let listens_on = transport.listens_on();
-        let shell = Shell { wire, transport, inbox, wake: Arc::clone(&wake), epoch, keep, keep_due: epoch.now() };
+        let shell = Shell {
+            wire,
+            endpoint: endpoint.clone(),
+            transport: Some(transport),
+            inbox,
+            wake: Arc::clone(&wake),
+            epoch,
+            keep,
+            keep_due: epoch.now(),
+        };
         let thread =
             std::thread::Builder::new().name("line".into()).spawn(move || shell.run()).map_err(ServeFault::Thread)?;
         Ok(Self { handle: LineHandle { requests, wake, epoch }, listens_on, thread: Some(thread) })
@@ -143,6 +154,29 @@ impl LineHandle {
         self.send(Request::Job(Box::new(move |wire, _| wire.unplug(device, unplugged))));
     }
 
+    /// Pulls the adapter of the whole line out: its pty is closed and its link removed. The devices work on.
+    ///
+    /// # Errors
+    /// [`ServeFault::Down`] if the line is down.
+    pub fn pull_out(&self) -> Result<(), ServeFault> {
+        self.plug(false)
+    }
+
+    /// Puts the adapter back as [`Served::start`] made it. The system gives the new pty its lowest free number, which need not be
+    /// the last one; the link leads to it.
+    ///
+    /// # Errors
+    /// [`ServeFault`] if the endpoint cannot be had, or the line is down.
+    pub fn put_back(&self) -> Result<(), ServeFault> {
+        self.plug(true)
+    }
+
+    fn plug(&self, plugged: bool) -> Result<(), ServeFault> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.send(Request::Plug(plugged, answer));
+        answered.recv().unwrap_or(Err(ServeFault::Down))
+    }
+
     /// What a customer sees of a device. `None` if there is none by that number, or the line is down.
     #[must_use]
     pub fn view(&self, device: DeviceId) -> Option<View> {
@@ -186,7 +220,9 @@ impl LineHandle {
 
 struct Shell {
     wire: Wire,
-    transport: transport::Transport,
+    endpoint: Endpoint,
+    /// `None` while it is pulled out.
+    transport: Option<transport::Transport>,
     inbox: mpsc::Receiver<Request>,
     wake: Arc<OwnedFd>,
     epoch: Epoch,
@@ -207,15 +243,20 @@ impl Shell {
         loop {
             match self.inbox.try_recv() {
                 Ok(Request::Job(job)) => job(&mut self.wire, self.epoch.now()),
+                Ok(Request::Plug(plugged, answer)) => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(self.plug(plugged));
+                }
                 Ok(Request::Leave) | Err(mpsc::TryRecvError::Disconnected) => return false,
                 Err(mpsc::TryRecvError::Empty) => break,
             }
         }
         let now = self.epoch.now();
-        if let Some(bytes) = self.wire.poll_bytes_to_controller(now) {
-            self.transport.write(&bytes);
+        let bytes = self.wire.poll_bytes_to_controller(now);
+        if let (Some(bytes), Some(transport)) = (bytes, &mut self.transport) {
+            transport.write(&bytes);
         }
-        let sent = self.transport.read();
+        let sent = self.transport.as_mut().map(transport::Transport::read).unwrap_or_default();
         if !sent.is_empty() {
             self.wire.handle_bytes_from_controller(&sent, self.epoch.now());
         }
@@ -226,11 +267,21 @@ impl Shell {
         let due = [self.wire.poll_timeout(), self.keep.as_ref().map(|_| self.keep_due)].into_iter().flatten().min();
         let timeout = due.map(|due| due.since(self.epoch.now()));
         if timeout.is_none_or(|timeout| !timeout.is_zero()) {
-            self.transport.wait(self.wake.as_fd(), timeout.as_ref().and_then(timespec).as_ref());
+            let timeout = timeout.as_ref().and_then(timespec);
+            transport::wait(self.transport.as_ref(), self.wake.as_fd(), timeout.as_ref());
             let mut count = [0; 8];
             let _ = rustix::io::read(&*self.wake, &mut count);
         }
         true
+    }
+
+    fn plug(&mut self, plugged: bool) -> Result<(), ServeFault> {
+        // The old link is removed before a new one is made.
+        self.transport = None;
+        if plugged {
+            self.transport = Some(transport::Transport::open(&self.endpoint)?);
+        }
+        Ok(())
     }
 
     fn keep_totalisers(&mut self) {

@@ -80,6 +80,9 @@ pub enum ServeFault {
     /// The operating system refused a thread or an event.
     #[error("the line thread could not be started: {0}; the system is out of threads or files")]
     Thread(io::Error),
+    /// There is nobody to ask.
+    #[error("the line is down: its thread has ended; serve it again")]
+    Down,
 }
 
 enum Kind {
@@ -115,22 +118,6 @@ impl Transport {
             Kind::Tcp { listener, .. } => listener.local_addr().ok(),
             _ => None,
         }
-    }
-
-    /// Sleeps until bytes, a caller or a wake-up come, or the time is over.
-    pub(super) fn wait(&self, wake: BorrowedFd<'_>, timeout: Option<&Timespec>) {
-        let watch = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
-        let mut fds = vec![watch(wake)];
-        match &self.0 {
-            Kind::Pty { master, .. } => fds.push(watch(master.as_fd())),
-            Kind::Serial(port) => fds.push(watch(port.as_fd())),
-            Kind::Tcp { listener, caller } => {
-                fds.push(watch(listener.as_fd()));
-                fds.extend(caller.as_ref().map(|caller| watch(caller.as_fd())));
-            }
-        }
-        // An interrupted wait is a short one: the loop looks at everything again anyway.
-        let _ = rustix::event::poll(&mut fds, timeout);
     }
 
     /// What has come from the controller; empty if nothing.
@@ -171,6 +158,23 @@ impl Transport {
             Kind::Tcp { caller: None, .. } => Ok(0),
         };
     }
+}
+
+/// Sleeps until bytes, a caller or a wake-up come, or the time is over.
+pub(super) fn wait(transport: Option<&Transport>, wake: BorrowedFd<'_>, timeout: Option<&Timespec>) {
+    let watch = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+    let mut fds = vec![watch(wake)];
+    match transport.map(|transport| &transport.0) {
+        None => {}
+        Some(Kind::Pty { master, .. }) => fds.push(watch(master.as_fd())),
+        Some(Kind::Serial(port)) => fds.push(watch(port.as_fd())),
+        Some(Kind::Tcp { listener, caller }) => {
+            fds.push(watch(listener.as_fd()));
+            fds.extend(caller.as_ref().map(|caller| watch(caller.as_fd())));
+        }
+    }
+    // An interrupted wait is a short one: the loop looks at everything again anyway.
+    let _ = rustix::event::poll(&mut fds, timeout);
 }
 
 impl Drop for Transport {

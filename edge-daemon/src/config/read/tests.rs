@@ -1,8 +1,8 @@
-use crate::config::{Ack, Config, Mode, NoFiles, Parity, Port, Problem, Ways, parse};
+use crate::config::{Ack, Config, Files, Mode, NoFiles, Parity, Port, Problem, Ways, parse};
 use core::time::Duration;
 use forecourt::units::{UnitPrice, Volume};
 use pump_drivers::{dart, gaskitlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const GOOD: &str = r#"[station]
 id = "st-0001"
@@ -162,9 +162,42 @@ fn a_port_is_a_device_or_a_device_server() {
         let found = bad(&changed("/dev/serial/by-id/usb-x", port));
         assert!(found.contains("line[0].port") && found.contains("tcp://HOST:PORT"), "{port}: {found}");
     }
+}
+
+/// A machine where every port is known by a name that lasts.
+struct Named;
+
+impl Files for Named {
+    fn trouble_with(&self, _: &Path) -> Option<String> {
+        None
+    }
+
+    fn is_open_to_all(&self, _: &Path) -> bool {
+        false
+    }
+
+    fn text_of(&self, _: &Path) -> Result<String, String> {
+        Err("is not there".into())
+    }
+
+    fn lasting_name(&self, port: &Path) -> Option<PathBuf> {
+        Some(Path::new("/dev/serial/by-id").join(format!("usb-FTDI_{}", port.file_name()?.display())))
+    }
+}
+
+#[test]
+fn a_port_by_a_name_that_counts_is_used_with_a_warning_that_names_the_lasting_one() {
     let shaky = changed("/dev/serial/by-id/usb-x", "/dev/ttyUSB0");
-    let (_, warnings) = parse(&shaky, &NoFiles).expect("used all the same");
-    assert!(show(&warnings).contains("warning: line[0].port"), "{}", show(&warnings));
+    let told = |files: &dyn Files| show(&parse(&shaky, files).expect("used all the same").1);
+    let named = told(&Named);
+    assert!(named.contains("warning: line[0].port: this name may belong to another adapter"), "{named}");
+    assert!(
+        named.contains("expected port = \"/dev/serial/by-id/usb-FTDI_ttyUSB0\", which is this adapter now"),
+        "{named}"
+    );
+    let unnamed = told(&NoFiles);
+    assert!(unnamed.contains("/dev/serial/by-id, or in /dev/serial/by-path"), "{unnamed}");
+    assert_eq!(show(&parse(GOOD, &Named).expect("good").1), "", "a name by-id needs no warning");
 }
 
 #[test]
