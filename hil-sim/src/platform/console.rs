@@ -126,8 +126,8 @@ fn spec(nozzle: NozzleId, limit: Limit, desk: &Desk) -> anyhow::Result<OrderSpec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::fake_station::{FakeStation, STATION};
     use crate::platform::{AckBy, Faults, Terms};
+    use reference_platform::contract::fake_station::{FakeStation, STATION};
     use serde_json::json;
 
     fn desk() -> Desk {

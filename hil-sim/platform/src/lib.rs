@@ -1,0 +1,3 @@
+//! A reference platform for the cloud contract, small enough to read.
+
+pub mod contract;
