@@ -1,3 +1,17 @@
-//! A reference platform for the cloud contract, small enough to read.
+//! A reference platform for the cloud contract, small enough to read: drivers, orders, a sandbox payment channel, a ledger,
+//! commission, cards, reconciliation and a dashboard. It shows the whole loop from the driver's tap to the booked commission.
+//!
+//! It stands on the contract alone ([`contract`]) and shares no code with `cloud-sync`. It is a reference, not a product: one process,
+//! one database, log-in on trust. What it does decide, it decides as a product should: money in integers, double entry enforced by the
+//! database, every movement once.
 
+pub mod authority;
+pub mod books;
+pub mod calendar;
 pub mod contract;
+pub mod distance;
+pub mod bench;
+pub mod reconcile;
+pub mod rehearsal;
+pub mod refusal;
+pub mod signature;
