@@ -2,8 +2,8 @@
 
 use forecourt::time::UtcTime;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use sha2::{Digest as _, Sha256};
 use std::io::Write as _;
@@ -93,7 +93,11 @@ impl Authority {
         params.not_after = midnight_of(date(not_after));
         request.params = params;
         let certificate = request.signed_by(&self.issuer).map_err(|error| error.to_string())?;
-        Ok(Issued { fingerprint: fingerprint(certificate.der()), certificate_pem: certificate.pem(), not_after: midnight(not_after) })
+        Ok(Issued {
+            fingerprint: fingerprint(certificate.der()),
+            certificate_pem: certificate.pem(),
+            not_after: midnight(not_after),
+        })
     }
 }
 
@@ -110,7 +114,8 @@ fn midnight(at: UtcTime) -> UtcTime {
 /// Year, month and day in UTC.
 fn date(at: UtcTime) -> (i32, u8, u8) {
     let text = at.to_string();
-    let part = |range: std::ops::Range<usize>| text.get(range).and_then(|digits| digits.parse::<u16>().ok()).unwrap_or(1);
+    let part =
+        |range: std::ops::Range<usize>| text.get(range).and_then(|digits| digits.parse::<u16>().ok()).unwrap_or(1);
     let small = |range| u8::try_from(part(range)).unwrap_or(1);
     (i32::from(part(0..4)), small(5..7), small(8..10))
 }

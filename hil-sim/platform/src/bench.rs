@@ -23,10 +23,11 @@ struct Damage {
     gap_after: bool,
 }
 
-const NEXT_SALE: &str = "SELECT n.sale_id FROM sale AS s JOIN sale AS n ON n.nozzle = s.nozzle AND n.sequence > s.sequence
+const NEXT_SALE: &str =
+    "SELECT n.sale_id FROM sale AS s JOIN sale AS n ON n.nozzle = s.nozzle AND n.sequence > s.sequence
                          WHERE s.sale_id = ?1 ORDER BY n.sequence LIMIT 1";
-const REFUND: &str = "(SELECT refund_id FROM refund WHERE order_id = (SELECT order_id FROM sale WHERE sale_id = ?1))";
-const PAYMENT: &str = "(SELECT payment_ref FROM payment WHERE order_id = (SELECT order_id FROM sale WHERE sale_id = ?1))";
+const REFUND: &str = "SELECT refund_id FROM refund WHERE order_id = (SELECT order_id FROM sale WHERE sale_id = ?1)";
+const PAYMENT: &str = "SELECT payment_ref FROM payment WHERE order_id = (SELECT order_id FROM sale WHERE sale_id = ?1)";
 
 fn damages() -> Vec<Damage> {
     let plain = |kind, sql, named| Damage { kind, sql, named, gap_after: false };
@@ -154,9 +155,10 @@ pub fn run(sales: usize, differences: usize, seed: u64) -> Result<Report, Troubl
         }
         taken.insert(place);
         let (sale, damage) = (&ordered[place], &kinds[expected.len() % kinds.len()]);
-        let name: String = db.query_row(&format!("SELECT ({})", damage.named.trim_matches(['(', ')'])), [sale], |row| row.get(0))?;
+        let name: String = db.query_row(&format!("SELECT ({})", damage.named), [sale], |row| row.get(0))?;
         if damage.gap_after
-            && let Some(next) = db.query_row(&format!("SELECT ({NEXT_SALE})"), [sale], |row| row.get::<_, Option<String>>(0))?
+            && let Some(next) =
+                db.query_row(&format!("SELECT ({NEXT_SALE})"), [sale], |row| row.get::<_, Option<String>>(0))?
         {
             besides.insert((Kind::TotaliserGap, next));
         }
@@ -166,7 +168,8 @@ pub fn run(sales: usize, differences: usize, seed: u64) -> Result<Report, Troubl
             besides.extend([Kind::SaleTwice, Kind::SaleWithoutOrder].map(|kind| (kind, also.clone())));
         }
         if damage.kind == Kind::SaleWithoutOrder {
-            let order: String = db.query_row("SELECT substr(order_id, 1) FROM sale WHERE sale_id = ?1", [sale], |row| row.get(0))?;
+            let order: String =
+                db.query_row("SELECT order_id FROM sale WHERE sale_id = ?1", [sale], |row| row.get(0))?;
             besides.insert((Kind::SaleMissing, order));
         }
         db.execute(damage.sql, [sale])?;

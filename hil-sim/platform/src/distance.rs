@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn the_date_line_is_no_distance() {
-        let (west, east) = (Position { lat_udeg: 0, lon_udeg: -179_990_000 }, Position { lat_udeg: 0, lon_udeg: 179_990_000 });
+        let (west, east) =
+            (Position { lat_udeg: 0, lon_udeg: -179_990_000 }, Position { lat_udeg: 0, lon_udeg: 179_990_000 });
         assert!(west.is_within(east, 3_000));
     }
 }

@@ -5,13 +5,19 @@
 //! one database, log-in on trust. What it does decide, it decides as a product should: money in integers, double entry enforced by the
 //! database, every movement once.
 
+mod api;
 pub mod authority;
+pub mod bench;
 pub mod books;
 pub mod calendar;
 pub mod contract;
 pub mod distance;
-pub mod bench;
+pub mod link;
+pub mod platform;
 pub mod reconcile;
-pub mod rehearsal;
 pub mod refusal;
+pub mod rehearsal;
+pub mod shared;
 pub mod signature;
+
+pub use platform::{ReferencePlatform, Running, Settings, StartError};

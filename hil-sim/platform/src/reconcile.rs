@@ -144,11 +144,7 @@ pub fn reconcile(books: &DayBooks) -> Vec<Difference> {
         [Kind::PaymentNotAtChannel, Kind::PaymentNotAtPlatform, Kind::PaymentDiffers],
         &mut report,
     );
-    two_books(
-        &books.refunds,
-        [Kind::RefundNotAtChannel, Kind::RefundNotAtPlatform, Kind::RefundDiffers],
-        &mut report,
-    );
+    two_books(&books.refunds, [Kind::RefundNotAtChannel, Kind::RefundNotAtPlatform, Kind::RefundDiffers], &mut report);
     found.sort();
     found
 }
@@ -179,7 +175,8 @@ fn pumps_alone(books: &DayBooks, report: Report<'_>) {
 }
 
 fn pumps_against_orders(books: &DayBooks, report: Report<'_>) {
-    let orders: BTreeMap<&str, &OrderLine> = books.orders.iter().map(|order| (order.order_id.as_str(), order)).collect();
+    let orders: BTreeMap<&str, &OrderLine> =
+        books.orders.iter().map(|order| (order.order_id.as_str(), order)).collect();
     let mut sold: BTreeMap<&str, usize> = BTreeMap::new();
     for sale in &books.pumps {
         // A voucher's order is known by its code alone.
@@ -230,7 +227,9 @@ fn two_books([ours, theirs]: &[Vec<MoneyLine>; 2], [not_theirs, not_ours, differ
     for (name, amount) in &ours {
         match theirs.get(name) {
             None => report(not_theirs, name, format!("{amount:?}")),
-            Some(other) if other != amount => report(differs, name, format!("{amount:?} here, {other:?} at the channel")),
+            Some(other) if other != amount => {
+                report(differs, name, format!("{amount:?} here, {other:?} at the channel"))
+            }
             Some(_) => {}
         }
     }

@@ -77,7 +77,8 @@ fn title(status: u16) -> &'static str {
 /// The driver's sentence for a word, in Chinese and English.
 #[must_use]
 pub fn text(word: &str) -> Value {
-    let (zh, en) = sentence(word).unwrap_or(("暂时无法完成,请联系员工", "This is not possible now: please ask the staff"));
+    let (zh, en) =
+        sentence(word).unwrap_or(("暂时无法完成,请联系员工", "This is not possible now: please ask the staff"));
     json!({"zh": zh, "en": en})
 }
 
@@ -101,16 +102,24 @@ fn sentence(word: &str) -> Option<(&'static str, &'static str)> {
         "grade_mismatch" => ("油品不符,请选择正确的油枪", "Wrong grade: choose the right nozzle"),
         "price_changed" | "price_mismatch" => ("油价已调整,请重新确认", "The price changed: please confirm again"),
         "expired" => ("订单已过期,未加油,款项原路退回", "The order expired, no fuel was taken; the money goes back"),
-        "too_old" | "from_the_future" => ("订单送达过晚,未加油,款项原路退回", "The order came too late; the money goes back"),
-        "not_lifted" => ("未提枪,订单已取消,退款处理中", "The nozzle was not lifted: order cancelled, refund under way"),
+        "too_old" | "from_the_future" => {
+            ("订单送达过晚,未加油,款项原路退回", "The order came too late; the money goes back")
+        }
+        "not_lifted" => {
+            ("未提枪,订单已取消,退款处理中", "The nozzle was not lifted: order cancelled, refund under way")
+        }
         "no_flow" => ("提枪后未出油,订单已结束,退款处理中", "No fuel flowed: order ended, refund under way"),
         "cancelled" => ("订单已取消", "The order is cancelled"),
         "fault" => ("油枪故障,订单已结束,退款处理中", "The pump has a fault: order ended, refund under way"),
-        "tank_low" | "no_product" => ("该油品库存不足,请选择其他油枪", "This product is running out: choose another nozzle"),
+        "tank_low" | "no_product" => {
+            ("该油品库存不足,请选择其他油枪", "This product is running out: choose another nozzle")
+        }
         "unloading" => ("油罐正在卸油,请选择其他油枪", "The tank is being filled: choose another nozzle"),
         "station_held" => ("加油站暂停服务", "The station is paused"),
         "store_full" => ("加油站暂停接单,请稍后再试", "The station takes no orders at the moment: try again later"),
-        "comm_lost" => ("油枪通讯中断,请联系员工,未扣多余款", "No contact with the pump: ask the staff; nothing extra is charged"),
+        "comm_lost" => {
+            ("油枪通讯中断,请联系员工,未扣多余款", "No contact with the pump: ask the staff; nothing extra is charged")
+        }
         "cloud_offline" => ("加油站离线,暂时无法下单", "The station is offline: no orders for now"),
         "emergency" | "gas_alarm" => {
             ("请立即停止使用手机并离开加油区", "Stop using your telephone and leave the forecourt now")
@@ -118,7 +127,9 @@ fn sentence(word: &str) -> Option<(&'static str, &'static str)> {
         "overloaded" => ("加油站繁忙,请重试,款项原路退回", "The station is busy: try again; the money goes back"),
         "limit_exceeded" => ("超过单笔限额", "More than one order may be"),
         "limit_too_small" => ("金额或升数过小", "The amount or volume is too small"),
-        "unsupported_preset" => ("此枪不支持该预置方式,请按金额下单", "This pump cannot do that limit: order by amount"),
+        "unsupported_preset" => {
+            ("此枪不支持该预置方式,请按金额下单", "This pump cannot do that limit: order by amount")
+        }
         "daily_limit" => ("超过每日 5000 元限额", "More than 5,000 yuan in one day"),
         "coupon_not_usable" => ("优惠券不可用", "The coupon cannot be used"),
         "group_not_complete" => ("拼团未满三人", "The group is not yet three"),
@@ -146,10 +157,33 @@ mod tests {
     #[test]
     fn every_refusal_of_the_contract_has_a_sentence_of_its_own() {
         for word in [
-            "expired", "too_old", "from_the_future", "grade_mismatch", "price_changed", "nozzle_unavailable",
-            "station_held", "limit_exceeded", "limit_too_small", "nozzle_busy", "unsupported_preset", "overloaded",
-            "unknown_nozzle", "malformed", "not_lifted", "no_flow", "cancelled", "fault", "comm_lost", "price_mismatch",
-            "tank_low", "unloading", "emergency", "gas_alarm", "manual", "review", "store_full",
+            "expired",
+            "too_old",
+            "from_the_future",
+            "grade_mismatch",
+            "price_changed",
+            "nozzle_unavailable",
+            "station_held",
+            "limit_exceeded",
+            "limit_too_small",
+            "nozzle_busy",
+            "unsupported_preset",
+            "overloaded",
+            "unknown_nozzle",
+            "malformed",
+            "not_lifted",
+            "no_flow",
+            "cancelled",
+            "fault",
+            "comm_lost",
+            "price_mismatch",
+            "tank_low",
+            "unloading",
+            "emergency",
+            "gas_alarm",
+            "manual",
+            "review",
+            "store_full",
         ] {
             assert!(sentence(word).is_some(), "{word}");
         }

@@ -194,7 +194,7 @@ impl Rehearsal {
     /// # Errors
     /// The books'.
     pub fn refund_all(&mut self) -> Result<(), Trouble> {
-        for callback in self.act(Act::channel_refunds)? {
+        for callback in self.act(|act| act.channel_refunds())? {
             self.act(|act| act.take_callback(&callback))?;
         }
         Ok(())

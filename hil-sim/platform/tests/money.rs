@@ -38,8 +38,7 @@ fn amount(minor: i64) -> Limit {
 fn invited(play: &mut Rehearsal) -> [String; 4] {
     let members = [1, 2, 3, 4].map(|number| play.member(number).expect("logs in"));
     for pair in members.windows(2) {
-        let invitation =
-            Invitation { inviter_id: pair[1].clone(), station_id: STATION.into(), position: POSITION };
+        let invitation = Invitation { inviter_id: pair[1].clone(), station_id: STATION.into(), position: POSITION };
         play.act(|act| act.bind(&pair[0], &invitation)).expect("binds");
     }
     members
@@ -88,8 +87,9 @@ fn after_an_early_hang_up_the_rest_goes_back_and_commission_follows_the_true_amo
     assert_eq!(balance(&mut play, Account::Refunding(&order)), 8_260);
     play.refund_all().expect("the channel calls back");
     assert_eq!(play.view(&order).expect("an order")["end"]["refund"]["state"], "done");
-    let sums = [Account::Wallet(&first), Account::Wallet(&second), Account::Refunding(&order), Account::Outside("sandbox")]
-        .map(|account| balance(&mut play, account));
+    let sums =
+        [Account::Wallet(&first), Account::Wallet(&second), Account::Refunding(&order), Account::Outside("sandbox")]
+            .map(|account| balance(&mut play, account));
     assert_eq!(sums, [1_087, 174, 0, -21_740]);
     balanced(&mut play);
 }
@@ -103,7 +103,10 @@ fn without_fuel_everything_goes_back_and_nobody_earns() {
     play.release(&order, "not_lifted").expect("stored");
     play.refund_all().expect("the channel calls back");
     let view = play.view(&order).expect("an order");
-    assert_eq!((view["state"].as_str(), view["end"]["refund"]["amount_minor"].as_i64()), (Some("released"), Some(20_000)));
+    assert_eq!(
+        (view["state"].as_str(), view["end"]["refund"]["amount_minor"].as_i64()),
+        (Some("released"), Some(20_000))
+    );
     assert_eq!(view["payment"]["state"], "refunded");
     assert_eq!(balance(&mut play, Account::Wallet(&first)), 0);
     assert_eq!(balance(&mut play, Account::Outside("sandbox")), 0);
@@ -331,8 +334,7 @@ fn up_to_five_hundred_yuan_are_withdrawn_at_once_and_more_only_after_review() {
     for number in 0..22_u16 {
         let buyer = if number < 4 { driver.clone() } else { play.member(100 + number / 4).expect("logs in") };
         if number >= 4 {
-            let invitation =
-                Invitation { inviter_id: first.clone(), station_id: STATION.into(), position: POSITION };
+            let invitation = Invitation { inviter_id: first.clone(), station_id: STATION.into(), position: POSITION };
             play.act(|act| act.bind(&buyer, &invitation)).expect("binds");
         }
         let wanted = play.wanted(3, amount(100_000)).expect("a nozzle");
@@ -383,7 +385,7 @@ fn a_fleet_card_keeps_its_limits_by_grade_fill_and_day_and_its_credit() {
         day_limit: Money::new(80_000),
     };
     let card = play.act(|act| act.issue_card(&card)).expect("issued");
-    let mut try_buy = |play: &mut Rehearsal, nozzle, minor| {
+    let try_buy = |play: &mut Rehearsal, nozzle, minor| {
         let mut wanted = play.wanted(nozzle, amount(minor)).expect("a nozzle");
         wanted.pay_with = card.clone();
         play.buy(&driver, &wanted)
@@ -477,7 +479,8 @@ fn a_step_that_comes_late_never_takes_an_order_back() {
     let wanted = play.wanted(3, amount(20_000)).expect("a nozzle");
     let order = play.buy(&driver, &wanted).expect("buys");
     for (told, seen) in [("fuelling", "fuelling"), ("armed", "fuelling")] {
-        let step = json!({"order_id": order, "nozzle": 3, "state": told, "since": UtcTime::from_unix_ms(0).to_string()});
+        let step =
+            json!({"order_id": order, "nozzle": 3, "state": told, "since": UtcTime::from_unix_ms(0).to_string()});
         play.tell("progress", "fuel.order.state.v1", step).expect("told");
         assert_eq!(play.view(&order).expect("an order")["state"], seen);
     }

@@ -3,7 +3,7 @@
 use forecourt::order::Limit;
 use forecourt::units::{Money, Volume};
 use proptest::prelude::*;
-use reference_platform::books::{Act, Coupon, Invitation, NewCard, Trouble};
+use reference_platform::books::{Coupon, Invitation, NewCard, Trouble};
 use reference_platform::contract::fake_station::STATION;
 use reference_platform::rehearsal::{POSITION, Rehearsal};
 use serde_json::Value;
@@ -65,7 +65,8 @@ impl Scene {
             }
             let account = play.act(|act| act.open_prepaid("card", Money::new(100_000)))?;
             let limit = Money::new(100_000);
-            let card = NewCard { account_id: &account, member_id: member, grades: &[], fill_limit: limit, day_limit: limit };
+            let card =
+                NewCard { account_id: &account, member_id: member, grades: &[], fill_limit: limit, day_limit: limit };
             cards.push(play.act(|act| act.issue_card(&card))?);
         }
         Ok(Self { play, members, cards, orders: Vec::new(), records: Vec::new() })
@@ -160,7 +161,7 @@ proptest! {
             prop_assert!(wrong.is_empty(), "after {deed:?}: {wrong:?}");
         }
         // Once the channel is done, what the outside world holds is what it paid and did not get back.
-        while scene.play.act(Act::channel_refunds).expect("reads").len() > 0 {
+        while scene.play.act(|act| act.channel_refunds()).expect("reads").len() > 0 {
             scene.play.refund_all().expect("refunds");
         }
         let wrong = scene.play.act(|act| act.audit_ledger()).expect("reads");

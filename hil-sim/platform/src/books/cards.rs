@@ -102,7 +102,11 @@ impl Act<'_> {
         }
         let sql = "INSERT INTO card_order (order_id, card_id, day, held_minor) VALUES (?1, ?2, ?3, ?4)";
         self.run(sql, params![order_id, card_id, day, money.get()])?;
-        self.post(&format!("card:{order_id}"), Some(order_id), &[(Account::Card(&account), Account::Held(order_id), money)])
+        self.post(
+            &format!("card:{order_id}"),
+            Some(order_id),
+            &[(Account::Card(&account), Account::Held(order_id), money)],
+        )
     }
 
     /// Gives back what an order on a card did not take. `false` if it does not rest on a card.
@@ -127,9 +131,8 @@ impl Act<'_> {
                    JOIN card_account AS a ON a.card_account_id = c.card_account_id
                    JOIN card_relation AS r ON r.card_id = c.card_id
                    WHERE r.member_id = ?1 AND c.state = 'active' ORDER BY c.card_id";
-        let cards = self.rows(sql, [member_id], |row| {
-            Ok::<[String; 4], _>([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?])
-        })?;
+        let cards = self
+            .rows(sql, [member_id], |row| Ok::<[String; 4], _>([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))?;
         let view = |[card_id, kind, name, account]: [String; 4]| {
             Ok(json!({
                 "card_id": card_id, "kind": kind, "name": name,

@@ -87,8 +87,10 @@ impl Act<'_> {
     /// # Errors
     /// [`Trouble::Books`].
     pub fn channel_refunds(&mut self) -> Result<Vec<Callback>, Trouble> {
-        let sql = "SELECT refund_id, payment_ref, amount_minor FROM refund WHERE state = 'accepted' ORDER BY at_ms LIMIT 100";
-        let due = self.rows(sql, [], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, Money::new(row.get(2)?))))?;
+        let sql =
+            "SELECT refund_id, payment_ref, amount_minor FROM refund WHERE state = 'accepted' ORDER BY at_ms LIMIT 100";
+        let due = self
+            .rows(sql, [], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, Money::new(row.get(2)?))))?;
         let mut callbacks = Vec::new();
         for (refund_id, payment_ref, amount_minor) in due {
             let sql = "INSERT INTO channel_refund VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
@@ -112,7 +114,8 @@ impl Act<'_> {
             return Err(Refusal::new("too_old", "the callback's timestamp is more than 5 minutes away").into());
         }
         self.run("DELETE FROM callback WHERE at_ms < ?1", [self.now_ms() - 2 * CALLBACK_AGE_MS])?;
-        if self.run("INSERT INTO callback VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![nonce, self.now_ms()])? == 0 {
+        if self.run("INSERT INTO callback VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![nonce, self.now_ms()])? == 0
+        {
             return Err(Refusal::new("replayed", "this callback came before").into());
         }
         let news = serde_json::from_str(body).map_err(|error| Refusal::new("malformed", error.to_string()))?;

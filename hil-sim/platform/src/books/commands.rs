@@ -3,6 +3,7 @@
 use super::{Act, Trouble};
 use crate::contract::command::{Acked, Command};
 use crate::contract::message::ReplyData;
+use forecourt::ids::NozzleId;
 use forecourt::time::UtcTime;
 use rusqlite::params;
 use serde_json::Value;
@@ -55,6 +56,17 @@ impl Act<'_> {
     /// A refusal of a record.
     pub(super) fn refusal_of(&mut self, station_id: &str, event: Uuid, reason: String) -> String {
         self.sign(station_id, &Command::Nack(event, reason)).1
+    }
+
+    /// Asks the station for the running figures of an order's nozzle, for so many seconds (30 to 300).
+    ///
+    /// # Errors
+    /// `unknown_order`.
+    pub fn watch_order(&mut self, order_id: &str, seconds: u32) -> Result<(), Trouble> {
+        let station = self.station_of(order_id)?;
+        let nozzle = self.number("SELECT nozzle FROM fuel_order WHERE order_id = ?1", [order_id])?;
+        let nozzle = NozzleId(u16::try_from(nozzle).unwrap_or(0));
+        self.issue(&station, &Command::Watch(nozzle, seconds), None, None).map(|_| ())
     }
 
     /// Commands to publish, oldest first.

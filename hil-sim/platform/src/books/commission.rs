@@ -61,11 +61,13 @@ impl Act<'_> {
         self.run(sql, params![id, sale_id, amount.get(), by_whom, why, self.now_ms()])?;
         for (level, rate) in RATES {
             let sql = "SELECT member_id, amount_minor FROM commission WHERE sale_id = ?1 AND level = ?2";
-            let booked = self.row(sql, params![sale_id, level], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+            let booked =
+                self.row(sql, params![sale_id, level], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
             let Some((member, booked)) = booked else { continue };
             let back = booked - share(amount, rate).get();
             let there = self.balance(Account::Wallet(&member))?.get().min(back);
-            let sql = "UPDATE commission SET clawed_back_minor = ?3, points = points - ?4 WHERE sale_id = ?1 AND level = ?2";
+            let sql =
+                "UPDATE commission SET clawed_back_minor = ?3, points = points - ?4 WHERE sale_id = ?1 AND level = ?2";
             self.run(sql, params![sale_id, level, back, back * POINTS_PER_MINOR])?;
             let entries = [
                 (Account::Wallet(&member), Account::Marketing, Money::new(there)),
@@ -83,7 +85,8 @@ mod tests {
 
     #[test]
     fn the_shares_are_those_of_the_dispensed_amount() {
-        for (dispensed, first, second) in [(20_000, 1_000, 160), (21_740, 1_087, 174), (1, 0, 0), (10, 1, 0), (0, 0, 0)] {
+        for (dispensed, first, second) in [(20_000, 1_000, 160), (21_740, 1_087, 174), (1, 0, 0), (10, 1, 0), (0, 0, 0)]
+        {
             let shares = (share(Money::new(dispensed), 500).get(), share(Money::new(dispensed), 80).get());
             assert_eq!(shares, (first, second), "{dispensed}");
         }

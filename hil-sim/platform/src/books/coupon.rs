@@ -25,7 +25,8 @@ impl Coupon {
         if amount >= self.threshold {
             return self.discount;
         }
-        let share = i128::from(self.discount.get()) * i128::from(amount.get().max(0)) / i128::from(self.threshold.get());
+        let share =
+            i128::from(self.discount.get()) * i128::from(amount.get().max(0)) / i128::from(self.threshold.get());
         Money::new(i64::try_from(share).unwrap_or(0))
     }
 }

@@ -34,7 +34,13 @@ impl Books {
     ///
     /// # Errors
     /// `bad_code` (wrong, used, or five wrong ones locked it for 15 minutes), `bad_certificate`, `bad_request_csr`, `unknown_station`.
-    pub fn enrol(&mut self, station_id: &str, proof: Proof<'_>, csr_pem: &str, now: UtcTime) -> Result<Enrolled, Trouble> {
+    pub fn enrol(
+        &mut self,
+        station_id: &str,
+        proof: Proof<'_>,
+        csr_pem: &str,
+        now: UtcTime,
+    ) -> Result<Enrolled, Trouble> {
         self.act(now, |act| act.enrol(station_id, proof, csr_pem))?
     }
 }
@@ -50,13 +56,19 @@ impl Act<'_> {
         getrandom::fill(&mut noise).map_err(|error| Trouble::Keys(format!("no random numbers: {error}")))?;
         let code = crate::signature::hex(&noise);
         let mac = self.secrets.hiding.sign(&["enrol", station_id, &code]);
-        let sql = "INSERT INTO enrolment (station_id, code_mac) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET code_mac = ?2";
+        let sql =
+            "INSERT INTO enrolment (station_id, code_mac) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET code_mac = ?2";
         self.run(sql, params![station_id, mac])?;
         Ok(code)
     }
 
     /// The inner refusal is one that leaves a trace.
-    fn enrol(&mut self, station_id: &str, proof: Proof<'_>, csr_pem: &str) -> Result<Result<Enrolled, Trouble>, Trouble> {
+    fn enrol(
+        &mut self,
+        station_id: &str,
+        proof: Proof<'_>,
+        csr_pem: &str,
+    ) -> Result<Result<Enrolled, Trouble>, Trouble> {
         self.station_position(station_id)?;
         match proof {
             Proof::Code(code) => {

@@ -14,7 +14,10 @@ const LEADER_BONUS: Money = Money::new(500);
 /// The rebate on a volume, rounded down to a minor unit.
 #[must_use]
 pub fn rebate_on(volume: Volume) -> Money {
-    Money::new(volume.get().max(0) / 1_000 * REBATE_PER_LITRE_MINOR + volume.get().max(0) % 1_000 * REBATE_PER_LITRE_MINOR / 1_000)
+    Money::new(
+        volume.get().max(0) / 1_000 * REBATE_PER_LITRE_MINOR
+            + volume.get().max(0) % 1_000 * REBATE_PER_LITRE_MINOR / 1_000,
+    )
 }
 
 impl Act<'_> {
@@ -39,7 +42,9 @@ impl Act<'_> {
         let known = "SELECT count(*) FROM buying_group WHERE group_id = ?1";
         if self.number(mine, [group_id, member_id])? == 0 {
             if self.number(known, [group_id])? == 0 || members >= SIZE {
-                return Err(Refusal::new("malformed", "there is no such group, or it is full").with("at", "/group_id").into());
+                return Err(Refusal::new("malformed", "there is no such group, or it is full")
+                    .with("at", "/group_id")
+                    .into());
             }
             let sql = "INSERT INTO buying_group_member (group_id, member_id, place) VALUES (?1, ?2, ?3)";
             self.run(sql, params![group_id, member_id, members + 1])?;
@@ -53,8 +58,15 @@ impl Act<'_> {
     }
 
     /// Uses a member's one place in a complete group for an order.
-    pub(super) fn use_group(&self, group_id: &str, member_id: &str, station_id: &str, order_id: &str) -> Result<(), Trouble> {
-        let sql = "UPDATE buying_group_member SET order_id = ?3 WHERE group_id = ?1 AND member_id = ?2 AND order_id IS NULL
+    pub(super) fn use_group(
+        &self,
+        group_id: &str,
+        member_id: &str,
+        station_id: &str,
+        order_id: &str,
+    ) -> Result<(), Trouble> {
+        let sql =
+            "UPDATE buying_group_member SET order_id = ?3 WHERE group_id = ?1 AND member_id = ?2 AND order_id IS NULL
                    AND (SELECT station_id FROM buying_group WHERE group_id = ?1) = ?4";
         if self.group_size(group_id)? != SIZE || self.run(sql, [group_id, member_id, order_id, station_id])? != 1 {
             let why = "the group is not yet three, is of another station, or the place in it was used";

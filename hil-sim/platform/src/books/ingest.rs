@@ -89,8 +89,15 @@ impl Act<'_> {
         self.run(
             sql,
             params![
-                station_id, sequence, event.id.to_string(), event.kind, event.time.unix_ms(), self.now_ms(),
-                link.prevhash, link.hash, event.data.to_string()
+                station_id,
+                sequence,
+                event.id.to_string(),
+                event.kind,
+                event.time.unix_ms(),
+                self.now_ms(),
+                link.prevhash,
+                link.hash,
+                event.data.to_string()
             ],
         )?;
         // What cannot be booked is stored all the same, and disputed: it must not come again for ever.
@@ -106,7 +113,13 @@ impl Act<'_> {
         Ok(Ok(()))
     }
 
-    fn check_chain(&self, station_id: &str, id: Uuid, link: &Link, sequence: i64) -> Result<Result<(), String>, Trouble> {
+    fn check_chain(
+        &self,
+        station_id: &str,
+        id: Uuid,
+        link: &Link,
+        sequence: i64,
+    ) -> Result<Result<(), String>, Trouble> {
         let at = |sequence: i64| {
             let sql = "SELECT event_id, prevhash, hash FROM record WHERE station_id = ?1 AND sequence = ?2";
             self.row(sql, params![station_id, sequence], |row| {
@@ -117,7 +130,8 @@ impl Act<'_> {
             let same = known == id.to_string() && hash == link.hash;
             return Ok(if same { Ok(()) } else { Err(format!("sequence {sequence} came with two contents")) });
         }
-        let elsewhere = self.row("SELECT sequence FROM record WHERE event_id = ?1", [id.to_string()], |row| row.get::<_, i64>(0))?;
+        let elsewhere =
+            self.row("SELECT sequence FROM record WHERE event_id = ?1", [id.to_string()], |row| row.get::<_, i64>(0))?;
         if let Some(other) = elsewhere {
             return Ok(Err(format!("it stands at sequence {other} already")));
         }

@@ -24,10 +24,11 @@ impl Act<'_> {
         let data = &order["end"]["receipt"];
         let sql = "INSERT INTO invoice (sale_id, title, tax_id, data, at_ms) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
         self.run(sql, params![sale_id, title, tax_id, data.to_string(), self.now_ms()])?;
-        let found = self.row("SELECT invoice_no, title, tax_id, data FROM invoice WHERE sale_id = ?1", [sale_id], |row| {
-            let texts: [Option<String>; 3] = [row.get(1)?, row.get(2)?, row.get(3)?];
-            Ok((row.get::<_, i64>(0)?, texts))
-        })?;
+        let found =
+            self.row("SELECT invoice_no, title, tax_id, data FROM invoice WHERE sale_id = ?1", [sale_id], |row| {
+                let texts: [Option<String>; 3] = [row.get(1)?, row.get(2)?, row.get(3)?];
+                Ok((row.get::<_, i64>(0)?, texts))
+            })?;
         let Some((number, [title, tax_id, data])) = found else { return Ok(Value::Null) };
         let data: Value = serde_json::from_str(&data.unwrap_or_default())?;
         Ok(json!({"invoice_no": number, "title": title, "tax_id": tax_id, "sale": data}))

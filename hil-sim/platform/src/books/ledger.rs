@@ -58,7 +58,12 @@ impl Act<'_> {
     }
 
     /// Sets how far an account may fall and rise.
-    pub(super) fn bound_account(&self, account: Account<'_>, floor: Money, ceiling: Option<Money>) -> Result<(), Trouble> {
+    pub(super) fn bound_account(
+        &self,
+        account: Account<'_>,
+        floor: Money,
+        ceiling: Option<Money>,
+    ) -> Result<(), Trouble> {
         let id = self.account(account)?;
         let sql = "UPDATE account SET floor_minor = ?2, ceiling_minor = ?3 WHERE account_id = ?1";
         self.run(sql, params![id, floor.get(), ceiling.map(Money::get)])?;

@@ -45,7 +45,8 @@ impl Act<'_> {
             return Err(Refusal::new("malformed", "a telephone number has 11 digits").with("at", "/phone").into());
         }
         let mac = self.secrets.hiding.sign(&["phone", phone]);
-        let known: Option<String> = self.row("SELECT member_id FROM member WHERE phone_mac = ?1", [&mac], |row| row.get(0))?;
+        let known: Option<String> =
+            self.row("SELECT member_id FROM member WHERE phone_mac = ?1", [&mac], |row| row.get(0))?;
         let is_new = known.is_none();
         let member_id = match known {
             Some(member_id) => member_id,

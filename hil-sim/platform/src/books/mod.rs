@@ -16,15 +16,15 @@ mod order_view;
 mod orders;
 mod prices;
 mod settle;
-mod stations;
 mod statement;
+mod stations;
 mod trace;
 mod wallet;
 
 pub use cards::NewCard;
 pub use coupon::Coupon;
-pub use ingest::Answer;
 pub use enrol::{Enrolled, Proof};
+pub use ingest::Answer;
 pub use ingest::Refusals;
 pub use ledger::Account;
 pub use members::{Invitation, Member};
@@ -107,7 +107,11 @@ impl Books {
     ///
     /// # Errors
     /// What `work` refuses, or the database.
-    pub fn act<T>(&mut self, now: UtcTime, work: impl FnOnce(&mut Act<'_>) -> Result<T, Trouble>) -> Result<T, Trouble> {
+    pub fn act<T>(
+        &mut self,
+        now: UtcTime,
+        work: impl FnOnce(&mut Act<'_>) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut act = Act { tx, now, ids: &mut self.ids, secrets: &self.secrets };
         let done = work(&mut act)?;

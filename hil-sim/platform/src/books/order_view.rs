@@ -24,7 +24,8 @@ impl Act<'_> {
     /// `unknown_order`.
     pub fn order_view(&self, order_id: &str) -> Result<Value, Trouble> {
         let order = self.row("SELECT * FROM fuel_order WHERE order_id = ?1", [order_id], order_row)?;
-        let (mut order, station_id) = order.ok_or_else(|| Refusal::new("unknown_order", format!("no order {order_id}")))?;
+        let (mut order, station_id) =
+            order.ok_or_else(|| Refusal::new("unknown_order", format!("no order {order_id}")))?;
         order["limit"] = serde_json::from_str(order["limit"].as_str().unwrap_or("null"))?;
         order["station_name"] = self.station_view(&station_id)?["name"].take();
         order["grade_name"] = grade_name(order["grade"].as_str().unwrap_or(""));
@@ -49,7 +50,9 @@ impl Act<'_> {
     fn sentence(&self, order: &Value) -> Value {
         let nozzle = &order["nozzle"];
         match (order["state"].as_str().unwrap_or(""), &order["queue_position"]) {
-            ("armed", _) => json!({"zh": format!("{nozzle} 号枪已就绪,请提枪"), "en": format!("Nozzle {nozzle} is ready: lift it")}),
+            ("armed", _) => {
+                json!({"zh": format!("{nozzle} 号枪已就绪,请提枪"), "en": format!("Nozzle {nozzle} is ready: lift it")})
+            }
             ("queued", Value::Number(place)) => json!({
                 "zh": format!("{nozzle} 号枪正在使用,已为您排队第 {place} 位"),
                 "en": format!("Nozzle {nozzle} is busy: you are number {place} in its queue"),
@@ -59,11 +62,8 @@ impl Act<'_> {
     }
 
     fn payment_view(&self, order_id: &str) -> Result<Value, Trouble> {
-        let paid: Option<i64> = self.row(
-            "SELECT at_ms FROM step WHERE order_id = ?1 AND step = 'paid'",
-            [order_id],
-            |row| row.get(0),
-        )?;
+        let paid: Option<i64> =
+            self.row("SELECT at_ms FROM step WHERE order_id = ?1 AND step = 'paid'", [order_id], |row| row.get(0))?;
         let (held, refunded) = (self.paid_sum(order_id)?, self.refund_view(order_id)?);
         let state = match (paid, refunded["amount_minor"].as_i64()) {
             (None, _) => "open",
@@ -103,7 +103,16 @@ impl Act<'_> {
         })?;
         let Some(mut end) = sale else { return Ok(Value::Null) };
         let mut receipt = json!({"order_id": order_id, "station": order["station_name"], "nozzle": order["nozzle"], "grade": order["grade"]});
-        for name in ["sale_id", "volume_ml", "unit_price_micros", "amount_minor", "discount_minor", "group_rebate_minor", "charged_minor", "ended_at"] {
+        for name in [
+            "sale_id",
+            "volume_ml",
+            "unit_price_micros",
+            "amount_minor",
+            "discount_minor",
+            "group_rebate_minor",
+            "charged_minor",
+            "ended_at",
+        ] {
             receipt[name] = end[name].clone();
         }
         end["receipt"] = receipt;
@@ -127,7 +136,9 @@ impl Act<'_> {
                 "zh": format!("实加 {volume} 升 {amount} 元,退回 {} 元", yuan(back)),
                 "en": format!("{volume} L for {amount}; {} goes back", yuan(back)),
             }),
-            None => json!({"zh": format!("加油完成,{volume} 升 {amount} 元"), "en": format!("Done: {volume} L for {amount}")}),
+            None => {
+                json!({"zh": format!("加油完成,{volume} 升 {amount} 元"), "en": format!("Done: {volume} L for {amount}")})
+            }
         };
         Ok(end)
     }

@@ -153,7 +153,13 @@ impl Act<'_> {
     }
 
     /// Petrol is not sold to a diesel vehicle nor the other way round, before anything is paid.
-    fn guard_grade(&self, member_id: &str, vehicle: Option<&str>, grade: &str, station_id: &str) -> Result<(), Trouble> {
+    fn guard_grade(
+        &self,
+        member_id: &str,
+        vehicle: Option<&str>,
+        grade: &str,
+        station_id: &str,
+    ) -> Result<(), Trouble> {
         let Some(vehicle) = vehicle else { return Ok(()) };
         let sql = "SELECT grade FROM vehicle WHERE vehicle_id = ?1 AND member_id = ?2";
         let own: Option<String> = self.row(sql, [vehicle, member_id], |row| row.get(0))?;
@@ -162,8 +168,11 @@ impl Act<'_> {
             return Ok(());
         }
         let right = self.nozzles(station_id)?;
-        let right: Vec<i64> =
-            right.iter().filter(|nozzle| is_diesel(nozzle.grade()) == is_diesel(&own)).map(|nozzle| nozzle.nozzle).collect();
+        let right: Vec<i64> = right
+            .iter()
+            .filter(|nozzle| is_diesel(nozzle.grade()) == is_diesel(&own))
+            .map(|nozzle| nozzle.nozzle)
+            .collect();
         let detail = format!("the vehicle takes {own}, the nozzle gives {grade}");
         Err(Refusal::new("grade_mismatch", detail).with("suggested_nozzles", json!(right)).into())
     }
@@ -320,7 +329,8 @@ impl Act<'_> {
     }
 
     pub(super) fn station_of(&self, order_id: &str) -> Result<String, Trouble> {
-        let station = self.row("SELECT station_id FROM fuel_order WHERE order_id = ?1", [order_id], |row| row.get(0))?;
+        let station =
+            self.row("SELECT station_id FROM fuel_order WHERE order_id = ?1", [order_id], |row| row.get(0))?;
         station.ok_or_else(|| Refusal::new("unknown_order", format!("no order {order_id}")).into())
     }
 

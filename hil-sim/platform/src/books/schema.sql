@@ -264,9 +264,9 @@ CREATE TABLE withdrawal (
     state         TEXT    NOT NULL CHECK (state IN ('paid', 'review', 'refused')),
     key           TEXT    NOT NULL,
     at_ms         INTEGER NOT NULL,
+    reviewed_by   TEXT,
     UNIQUE (member_id, key),
-    CONSTRAINT large_ones_are_reviewed CHECK (state <> 'paid' OR amount_minor <= 50000 OR reviewed_by IS NOT NULL),
-    reviewed_by   TEXT
+    CONSTRAINT large_ones_are_reviewed CHECK (state <> 'paid' OR amount_minor <= 50000 OR reviewed_by IS NOT NULL)
 ) STRICT;
 CREATE TABLE invoice (invoice_no INTEGER PRIMARY KEY, sale_id TEXT NOT NULL UNIQUE REFERENCES sale, title TEXT NOT NULL, tax_id TEXT, data TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT;
 

@@ -41,7 +41,13 @@ impl Act<'_> {
     }
 
     /// Books a sale record: the fuel always, and the end of its order where that is ours and open.
-    pub(super) fn book_sale(&mut self, station_id: &str, sequence: u64, sale: &SaleData, whole: &Value) -> Result<(), Trouble> {
+    pub(super) fn book_sale(
+        &mut self,
+        station_id: &str,
+        sequence: u64,
+        sale: &SaleData,
+        whole: &Value,
+    ) -> Result<(), Trouble> {
         let known = self.number("SELECT count(*) FROM sale WHERE sale_id = ?1", [sale.sale_id.to_string()])?;
         if known != 0 {
             return self.dispute(station_id, &format!("sale {} stands in two records", sale.sale_id));
@@ -64,10 +70,19 @@ impl Act<'_> {
         let Some(order_id) = order_id else { return Ok(()) };
         let Some(order) = self.open_order(order_id)? else {
             // A typed-in voucher is an order that only its code tells of.
-            return if sale.basis == "voucher" { Ok(()) } else { self.dispute(station_id, &format!("sale {sale_id} names the unknown order {order_id}")) };
+            return if sale.basis == "voucher" {
+                Ok(())
+            } else {
+                self.dispute(station_id, &format!("sale {sale_id} names the unknown order {order_id}"))
+            };
         };
-        if order.station_id != station_id || !["paid", "queued", "armed", "lifted", "fuelling", "review"].contains(&order.state.as_str()) {
-            return self.dispute(station_id, &format!("sale {sale_id} for order {order_id}, which is {} at {}", order.state, order.station_id));
+        if order.station_id != station_id
+            || !["paid", "queued", "armed", "lifted", "fuelling", "review"].contains(&order.state.as_str())
+        {
+            return self.dispute(
+                station_id,
+                &format!("sale {sale_id} for order {order_id}, which is {} at {}", order.state, order.station_id),
+            );
         }
         self.settle(&sale_id, order_id, &order, sale)
     }

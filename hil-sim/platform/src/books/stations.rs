@@ -138,18 +138,19 @@ impl Act<'_> {
             let texts: [String; 3] = [row.get(0)?, row.get(2)?, row.get(3)?];
             Ok((texts, row.get(1)?, row.get(4)?, row.get::<_, Option<String>>(5)?))
         })?;
-        let read = |([station_id, qr_token, state], nozzle, online, station): ([String; 3], i64, bool, Option<String>)| {
-            let station: Value = station.map_or(Ok(Value::Null), |text| serde_json::from_str(&text))?;
-            let holds = station["holds"].as_array().into_iter().flatten();
-            Ok(Nozzle {
-                state: serde_json::from_str(&state)?,
-                station_holds: holds.filter_map(Value::as_str).map(str::to_owned).collect(),
-                station_id,
-                nozzle,
-                qr_token,
-                online,
-            })
-        };
+        let read =
+            |([station_id, qr_token, state], nozzle, online, station): ([String; 3], i64, bool, Option<String>)| {
+                let station: Value = station.map_or(Ok(Value::Null), |text| serde_json::from_str(&text))?;
+                let holds = station["holds"].as_array().into_iter().flatten();
+                Ok(Nozzle {
+                    state: serde_json::from_str(&state)?,
+                    station_holds: holds.filter_map(Value::as_str).map(str::to_owned).collect(),
+                    station_id,
+                    nozzle,
+                    qr_token,
+                    online,
+                })
+            };
         rows.into_iter().map(read).collect()
     }
 

@@ -51,9 +51,8 @@ impl Act<'_> {
         let state = if pay { "paid" } else { "refused" };
         let sql = "UPDATE withdrawal SET state = ?2, reviewed_by = ?3 WHERE withdrawal_id = ?1 AND state = 'review'
                    RETURNING member_id, amount_minor";
-        let decided = self.row(sql, [withdrawal_id, state, by_whom], |row| {
-            Ok((row.get::<_, String>(0)?, Money::new(row.get(1)?)))
-        })?;
+        let decided = self
+            .row(sql, [withdrawal_id, state, by_whom], |row| Ok((row.get::<_, String>(0)?, Money::new(row.get(1)?))))?;
         let (member, amount) =
             decided.ok_or_else(|| Refusal::new("already_ended", "no such withdrawal is under review"))?;
         let to = if pay { Account::Outside("sandbox") } else { Account::Wallet(&member) };
