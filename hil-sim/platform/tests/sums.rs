@@ -161,7 +161,7 @@ proptest! {
             prop_assert!(wrong.is_empty(), "after {deed:?}: {wrong:?}");
         }
         // Once the channel is done, what the outside world holds is what it paid and did not get back.
-        while scene.play.act(|act| act.channel_refunds()).expect("reads").len() > 0 {
+        while !scene.play.act(|act| act.channel_refunds()).expect("reads").is_empty() {
             scene.play.refund_all().expect("refunds");
         }
         let wrong = scene.play.act(|act| act.audit_ledger()).expect("reads");
