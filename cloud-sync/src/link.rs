@@ -4,9 +4,11 @@
 //! a window of their own, so that a backlog never holds up a reply.
 
 mod commands;
+mod posts;
 
 use crate::outbox::ask::{StoreAnswer, StoreAsk};
 use crate::outbox::{self, Outbox, PublishId};
+use crate::road::{self, Road};
 use crate::wire::envelope::Envelope;
 use crate::wire::jws::KeySet;
 use crate::wire::reply;
@@ -17,6 +19,7 @@ use forecourt::command::{Command, Reply};
 use forecourt::ids::{CommandId, NozzleId, StationId, UuidMaker};
 use forecourt::time::{Instant, Now, UtcTime};
 use forecourt::timers::Timers;
+pub use posts::{PostFailed, Posted};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use uuid::Uuid;
@@ -81,6 +84,10 @@ pub enum Input {
     },
     /// The broker has a message of ours.
     Puback(PublishTag),
+    /// A post over HTTPS is over.
+    Posted(Posted),
+    /// The platform's keys from now on.
+    Keys(KeySet),
     /// Records were committed.
     OutboxChanged,
     /// The store answered.
@@ -121,6 +128,8 @@ pub struct Message {
 pub enum Output {
     /// Send it.
     Publish(Message),
+    /// Send records over HTTPS; answered by [`Input::Posted`].
+    Post(outbox::EventMessage),
     /// Acknowledge a received command to the broker.
     Acknowledge(DeliveryId),
     /// For the site. It answers each with one [`Input::Reply`].
@@ -147,6 +156,10 @@ pub enum Notice {
     Unanswered(CommandId),
     /// Of the outbox.
     Outbox(outbox::Notice),
+    /// The fallback road over HTTPS opened, and why, or closed.
+    Road(Option<road::Why>),
+    /// No broker accepted the station's new certificate, and one accepted the old: the old is kept.
+    CertificateRefused(String),
 }
 
 /// Counts since the start of the run.
@@ -164,6 +177,12 @@ pub struct Counters {
     pub overloaded: u64,
     /// Replies left out because too many wait.
     pub replies_dropped: u64,
+    /// Posts over HTTPS that the platform answered.
+    pub posts: u64,
+    /// Posts that failed.
+    pub posts_failed: u64,
+    /// What came in an answer to a post and has no place there.
+    pub posts_odd: u64,
 }
 
 /// What the link needs to know of its station.
@@ -181,6 +200,8 @@ pub struct Settings {
     pub outbox: outbox::Settings,
     /// Most commands that wait for the site or the store.
     pub commands: usize,
+    /// When records go over HTTPS too; `None` where there is no such road.
+    pub road: Option<road::Settings>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -228,6 +249,7 @@ pub struct Link {
     uuids: UuidMaker,
     outbox: Outbox,
     commands: Commands,
+    road: Option<Road>,
     connected: bool,
     stopping: bool,
     goodbye_said: bool,
@@ -253,6 +275,7 @@ impl Link {
             topics: Topics::new(&settings.prefix, &settings.station),
             outbox: Outbox::new(settings.outbox),
             commands: Commands::new(settings.keys, settings.station.clone(), settings.commands),
+            road: settings.road.map(|road| Road::new(road, now)),
             station_id: settings.station,
             boot: settings.boot,
             uuids,
@@ -300,14 +323,18 @@ impl Link {
     pub fn handle(&mut self, input: Input, now: Now) {
         match input {
             Input::Connected => self.handle_connected(now.mono),
-            Input::Disconnected => self.handle_disconnected(),
+            Input::Disconnected => self.handle_disconnected(now.mono),
             Input::Message { delivery, retained, payload } => self.handle_message(delivery, retained, &payload, now),
+            Input::Posted(posted) => self.handle_posted(posted, now),
+            Input::Keys(keys) => self.commands.keys = keys,
             Input::Puback(tag) => self.handle_puback(tag, now.mono),
             Input::OutboxChanged => self.outbox.handle_changed(),
             Input::Store(answer) => self.handle_store(*answer, now),
             Input::Reply(reply) => self.handle_reply(&reply, now),
             Input::SiteFull(id) => self.refuse_overloaded(&id, now.utc),
             Input::Station(view) => {
+                let waiting = view.outbox.pending;
+                self.turn_road(now.mono, |road, now| road.handle_waiting(waiting, now));
                 let online = !self.stopping;
                 let view = StationView { online, ..*view };
                 if view != self.station.view {
@@ -333,6 +360,7 @@ impl Link {
 
     /// Deadlines passed.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.turn_road(now.mono, Road::handle_timeout);
         while let Some(timer) = self.timers.take_due(now.mono) {
             match timer {
                 Timer::Refresh => {
@@ -352,7 +380,8 @@ impl Link {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timer = self.timers.next().map(|(due, _)| due);
-        [timer, self.outbox.poll_timeout()].into_iter().flatten().min()
+        let road = self.road.as_ref().and_then(Road::poll_timeout);
+        [timer, road, self.outbox.poll_timeout()].into_iter().flatten().min()
     }
 
     /// The next thing to do; call until `None` after every event and deadline.
@@ -365,6 +394,9 @@ impl Link {
         }
         if let Some(ask) = self.outbox.poll_ask(now.mono) {
             return Some(Output::Ask(ask));
+        }
+        if let Some(post) = self.poll_post(now.mono) {
+            return Some(Output::Post(post));
         }
         if !self.connected {
             return None;
@@ -381,14 +413,16 @@ impl Link {
         self.connected = true;
         self.mark_all();
         self.outbox.handle_connected(now);
+        self.turn_road(now, Road::handle_connected);
         self.timers.set(Timer::Refresh, now + REFRESH);
         self.timers.set(Timer::Recheck, now + RECHECK);
     }
 
-    fn handle_disconnected(&mut self) {
+    fn handle_disconnected(&mut self, now: Instant) {
         self.connected = false;
         self.in_flight = 0;
         self.outbox.handle_disconnected();
+        self.turn_road(now, Road::handle_disconnected);
         self.commands.forget_deliveries();
         self.out.retain(|output| !matches!(output, Output::Acknowledge(_)));
         for reply in &mut self.replies {

@@ -4,20 +4,27 @@
 //! for, so that a slow disk holds up nothing here but what needs it.
 
 pub mod backoff;
+mod credentials;
 mod session;
 mod settings;
 
-pub use settings::{BadSettings, BrokerUrl, LinkSettings, TlsMaterial};
+pub use crate::tls::TlsMaterial;
+pub use settings::{BadSettings, BrokerUrl, LinkSettings};
 
-use crate::link::{Counters, Input, Link, Notice, Output};
+use crate::link::{Counters, Input, Link, Notice, Output, PostFailed, Posted};
+use crate::outbox::EventMessage;
 use crate::outbox::ask::{StoreAnswer, StoreAsk};
+use crate::tls::{self, CertificateFacts, Seen};
+use crate::wire::jws::KeySet;
 use backoff::Backoff;
+use credentials::Credentials;
 use forecourt::command::{Command, Reply};
 use forecourt::time::{Instant, Now};
 use rumqttc::{AsyncClient, ConnectionError, LastWill, NetworkOptions, QoS, StateError};
 use session::{Meaning, Session};
-use settings::Checked;
+use settings::Shown;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time;
@@ -33,6 +40,8 @@ const STORE: usize = 512;
 const TOLD: usize = 1_024;
 /// What the daemon should know.
 const REPORTS: usize = 256;
+/// Posts under way: more than the outbox ever has.
+const POSTS: usize = 16;
 /// Longest time for the goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
 /// Longest time until the broker accepts us, in seconds as rumqttc has it. Also of each flush.
@@ -53,21 +62,29 @@ pub enum Told {
     Live(Box<crate::wire::state::LiveReading>),
     /// Records were committed.
     OutboxChanged,
+    /// The platform's keys from now on.
+    Keys(Box<KeySet>),
+    /// Another certificate, authority or key, to be tried at once: the connection is made anew. The old ones stay until a broker has
+    /// accepted the new.
+    Certificates(Box<TlsMaterial>),
     /// Say goodbye and end.
     Stop,
 }
 
-impl From<Told> for Input {
-    fn from(told: Told) -> Self {
-        match told {
-            Told::Reply(reply) => Self::Reply(reply),
-            Told::Station(view) => Self::Station(view),
-            Told::Nozzle(view) => Self::Nozzle(view),
-            Told::Progress(step) => Self::Progress(step),
-            Told::Live(reading) => Self::Live(reading),
-            Told::OutboxChanged => Self::OutboxChanged,
-            Told::Stop => Self::Stop,
-        }
+impl Told {
+    /// What it means to the link; `None` for what concerns the connection alone.
+    fn into_input(self) -> Option<Input> {
+        Some(match self {
+            Self::Certificates(_) => return None,
+            Self::Reply(reply) => Input::Reply(reply),
+            Self::Station(view) => Input::Station(view),
+            Self::Nozzle(view) => Input::Nozzle(view),
+            Self::Progress(step) => Input::Progress(step),
+            Self::Live(reading) => Input::Live(reading),
+            Self::OutboxChanged => Input::OutboxChanged,
+            Self::Keys(keys) => Input::Keys(*keys),
+            Self::Stop => Input::Stop,
+        })
     }
 }
 
@@ -78,6 +95,10 @@ pub struct Status {
     pub broker: Option<String>,
     /// Why there is none, once one was tried.
     pub why_down: Option<String>,
+    /// Why records go over HTTPS too, if they do.
+    pub road: Option<crate::road::Why>,
+    /// The certificate of the broker that was last reached over TLS.
+    pub broker_certificate: Option<CertificateFacts>,
     /// Counts since the start of the run.
     pub counters: Counters,
 }
@@ -97,6 +118,10 @@ pub struct DaemonEnds {
     pub notices: mpsc::Receiver<Notice>,
     /// Where the link stands.
     pub status: watch::Receiver<Status>,
+    /// Records for the fallback road: for [`crate::https::run`].
+    pub posts: mpsc::Receiver<EventMessage>,
+    /// What became of them, from there.
+    pub posted: mpsc::Sender<Posted>,
 }
 
 /// The link's ends of the channels.
@@ -108,6 +133,8 @@ pub struct LinkEnds {
     answers: mpsc::Receiver<StoreAnswer>,
     notices: mpsc::Sender<Notice>,
     status: watch::Sender<Status>,
+    posts: mpsc::Sender<EventMessage>,
+    posted: mpsc::Receiver<Posted>,
 }
 
 /// All channels between the link's task and the daemon, each bounded.
@@ -119,6 +146,8 @@ pub fn channels() -> (DaemonEnds, LinkEnds) {
     let (answers_in, answers) = mpsc::channel(STORE);
     let (notices, notices_out) = mpsc::channel(REPORTS);
     let (status, status_out) = watch::channel(Status::default());
+    let (posts, posts_out) = mpsc::channel(POSTS);
+    let (posted_in, posted) = mpsc::channel(POSTS);
     let daemon = DaemonEnds {
         told: told_in,
         commands: commands_out,
@@ -126,8 +155,10 @@ pub fn channels() -> (DaemonEnds, LinkEnds) {
         answers: answers_in,
         notices: notices_out,
         status: status_out,
+        posts: posts_out,
+        posted: posted_in,
     };
-    (daemon, LinkEnds { told, commands, asks, answers, notices, status })
+    (daemon, LinkEnds { told, commands, asks, answers, notices, status, posts, posted })
 }
 
 /// The present and chance, which a pure core is given.
@@ -143,12 +174,17 @@ pub struct World {
 /// # Errors
 /// [`BadSettings`] before anything is tried; a broker that is away is no error and is tried again.
 pub async fn run(settings: LinkSettings, link: Link, ends: LinkEnds, mut world: World) -> Result<(), BadSettings> {
-    let checked = Checked::new(settings)?;
-    let mut backoff = Backoff::new(checked.settings.brokers.len());
+    let (seen, seen_out) = Seen::new();
+    let shown = settings.check_and_show(Some(seen.clone()))?;
+    let mut backoff = Backoff::starting_at(settings.brokers.len(), settings.first());
     let mut shell = Shell {
         link,
         ends,
         now: world.now,
+        credentials: Credentials::new(shown),
+        offered: false,
+        seen,
+        seen_out,
         asks: VecDeque::new(),
         commands: VecDeque::new(),
         stop_by: None,
@@ -156,18 +192,33 @@ pub async fn run(settings: LinkSettings, link: Link, ends: LinkEnds, mut world: 
     };
     let mut clean_session = false;
     loop {
-        let broker = &checked.settings.brokers[backoff.broker()];
-        let mut options = checked.options(broker, clean_session);
+        let broker = &settings.brokers[backoff.broker()];
+        shell.offered = false;
+        let mut options = settings.options(broker, clean_session, shell.credentials.current());
         let now = (shell.now)();
         let will = shell.link.will(now.utc);
         options.set_last_will(LastWill::new(will.topic, will.payload, QoS::AtLeastOnce, true));
         let ended = shell.connection(options, &broker.to_string()).await;
         shell.handle(Input::Disconnected);
         shell.perform(None);
-        let Ended::Lost { why, lasted, poisoned } = ended else { return Ok(()) };
-        // A message above every limit comes again and again in the same session; a new one is the only way past it.
-        clean_session = poisoned;
-        let longest = backoff.handle_ended(lasted);
+        let (why, longest) = match ended {
+            Ended::Stopped => return Ok(()),
+            Ended::Offered => {
+                info!(%broker, "connecting anew with the new certificate");
+                continue;
+            }
+            Ended::Lost { why, lasted, poisoned } => {
+                // A message above every limit comes again and again in the same session; a new one is the only way past it.
+                clean_session = poisoned;
+                let longest = match lasted {
+                    Some(_) => backoff.handle_ended(lasted),
+                    // The old certificate shall have its try with the same broker.
+                    None if shell.credentials.handle_failed(&why) => backoff.wait(),
+                    None => backoff.handle_ended(None),
+                };
+                (why, longest)
+            }
+        };
         let wait = Duration::from_millis((world.jitter)(u64::try_from(longest.as_millis()).unwrap_or(u64::MAX)));
         info!(%broker, why, wait_ms = wait.as_millis(), "no connection to the broker; trying again");
         shell.show(None, Some(why));
@@ -180,13 +231,24 @@ pub async fn run(settings: LinkSettings, link: Link, ends: LinkEnds, mut world: 
 /// How a connection ended.
 enum Ended {
     Stopped,
-    Lost { why: String, lasted: Option<Duration>, poisoned: bool },
+    /// There is a new certificate to be tried.
+    Offered,
+    Lost {
+        why: String,
+        lasted: Option<Duration>,
+        poisoned: bool,
+    },
 }
 
 struct Shell {
     link: Link,
     ends: LinkEnds,
     now: Box<dyn Fn() -> Now + Send>,
+    credentials: Credentials<Shown>,
+    /// New ones came since the connection began.
+    offered: bool,
+    seen: Seen,
+    seen_out: watch::Receiver<Option<CertificateFacts>>,
     /// Asks that the store's channel had no room for.
     asks: VecDeque<StoreAsk>,
     /// Commands that the site's channel had no room for, in order.
@@ -210,12 +272,29 @@ impl Shell {
     fn tell(&mut self, told: Option<Told>) {
         match told {
             None | Some(Told::Stop) => self.stop(),
-            Some(told) => self.handle(told.into()),
+            Some(Told::Certificates(material)) => match tls::client_config(&material, Some(self.seen.clone())) {
+                Ok(config) => {
+                    self.credentials.offer(Some(Arc::new(config)));
+                    self.offered = true;
+                }
+                Err(why) => warn!(%why, "the new certificate is not used"),
+            },
+            Some(told) => {
+                if let Some(input) = told.into_input() {
+                    self.handle(input);
+                }
+            }
         }
     }
 
     fn show(&self, broker: Option<&str>, why_down: Option<String>) {
-        let status = Status { broker: broker.map(str::to_owned), why_down, counters: self.link.counters() };
+        let status = Status {
+            broker: broker.map(str::to_owned),
+            why_down,
+            road: self.link.road(),
+            broker_certificate: self.seen_out.borrow().clone(),
+            counters: self.link.counters(),
+        };
         self.ends.status.send_replace(status);
     }
 
@@ -230,6 +309,7 @@ impl Shell {
             tokio::select! {
                 told = self.ends.told.recv() => self.tell(told),
                 Some(answer) = self.ends.answers.recv() => self.handle(Input::Store(Box::new(answer))),
+                Some(posted) = self.ends.posted.recv() => self.handle(Input::Posted(posted)),
                 () = time::sleep_until(due) => {
                     if time::Instant::now() >= end {
                         return false;
@@ -265,7 +345,7 @@ impl Shell {
                         Err(_) if self.stop_by.is_some() => break Ended::Stopped,
                         Err(why) => {
                             let lasted = accepted.map(|since| since.elapsed());
-                            break Ended::Lost { why: why.to_string(), lasted, poisoned: is_poisoned(&why) };
+                            break Ended::Lost { why: in_words(&why), lasted, poisoned: is_poisoned(&why) };
                         }
                     };
                     session.flush();
@@ -275,6 +355,10 @@ impl Shell {
                         Meaning::Closed => break Ended::Stopped,
                         Meaning::Accepted => {
                             info!(broker, "connected");
+                            if let Some(why) = self.credentials.handle_accepted() {
+                                warn!(why, "the new certificate is not accepted: the old one stays in use");
+                                self.report(Notice::CertificateRefused(why));
+                            }
                             accepted = Some(time::Instant::now());
                             self.handle(Input::Connected);
                             self.show(Some(broker), None);
@@ -285,8 +369,14 @@ impl Shell {
                         }
                     }
                 }
-                told = self.ends.told.recv(), if self.stop_by.is_none() => self.tell(told),
+                told = self.ends.told.recv(), if self.stop_by.is_none() => {
+                    self.tell(told);
+                    if self.offered {
+                        break Ended::Offered;
+                    }
+                }
                 Some(answer) = self.ends.answers.recv() => self.handle(Input::Store(Box::new(answer))),
+                Some(posted) = self.ends.posted.recv() => self.handle(Input::Posted(posted)),
                 () = time::sleep_until(due) => {
                     if self.stop_by.is_some_and(|by| time::Instant::now() >= by) {
                         break Ended::Stopped;
@@ -347,6 +437,7 @@ impl Shell {
                         self.asks.push_back(ask);
                     }
                 }
+                (Output::Post(post), _) => self.post(post),
                 (Output::Command(command), _) => self.commands.push_back(*command),
                 (Output::Notice(notice), _) => self.report(notice),
                 (Output::Publish(message), Some(session)) => session.publish(message),
@@ -362,8 +453,22 @@ impl Shell {
         }
         self.hand_over();
         let counters = self.link.counters();
-        self.ends.status.send_if_modified(|status| std::mem::replace(&mut status.counters, counters) != counters);
+        let road = self.link.road();
+        self.ends.status.send_if_modified(|status| {
+            let turned = std::mem::replace(&mut status.road, road) != road;
+            std::mem::replace(&mut status.counters, counters) != counters || turned
+        });
         ended
+    }
+
+    /// Gives records to the HTTPS task. The outbox never has more under way than the channel holds.
+    fn post(&mut self, post: EventMessage) {
+        if let Err(mpsc::error::TrySendError::Full(post) | mpsc::error::TrySendError::Closed(post)) =
+            self.ends.posts.try_send(post)
+        {
+            let failed = PostFailed { too_large: false, why: "no HTTPS task".into(), wait: Duration::from_secs(60) };
+            self.handle(Input::Posted(Posted { id: post.id, result: Err(failed) }));
+        }
     }
 
     fn report(&self, notice: Notice) {
@@ -373,10 +478,23 @@ impl Shell {
             }
             Notice::Unanswered(id) => warn!(command = %id, "the site has not answered a command"),
             Notice::Outbox(notice) => warn!(?notice, "outbox"),
+            Notice::Road(Some(why)) => info!(why = why.word(), "records go over HTTPS too"),
+            Notice::Road(None) => info!("records go over MQTT alone again"),
+            Notice::CertificateRefused(_) => {}
         }
         if self.ends.notices.try_send(notice).is_err() {
             debug!("a notice was left out: nobody reads them fast enough");
         }
+    }
+}
+
+/// Why a connection failed, with what to do where a person can do something.
+fn in_words(why: &ConnectionError) -> String {
+    match why {
+        ConnectionError::ConnectionRefused(code) => {
+            format!("the broker refuses the station ({code:?}): ask whoever runs it to let this client id in")
+        }
+        other => tls::explain(other).unwrap_or_else(|| other.to_string()),
     }
 }
 

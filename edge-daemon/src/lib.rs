@@ -3,5 +3,6 @@
 pub mod config;
 pub mod ctl;
 pub mod daemon;
+pub mod enrol;
 pub mod store;
 pub mod trace;

@@ -66,23 +66,15 @@ struct Station {
 }
 
 impl Station {
-    fn start() -> Self {
-        let (config, _) = parse(CONFIG, &NoFiles).expect("a good configuration");
+    fn start(config: &str) -> Self {
+        let (config, _) = parse(config, &NoFiles).expect("a good configuration");
         let wired = wiring::lines(&config).expect("nothing is wrong");
         assert_eq!(wired.len(), 0, "no line is driven");
         let layout = wiring::layout(&config, &wired);
         let utc = UtcTime::from_unix_ms(1_795_250_000_000);
         let now = Now { mono: Instant::START, utc, clock: ClockQuality::Synced };
-        let memory = Memory {
-            orders: vec![],
-            releases: vec![],
-            totalisers: [].into(),
-            holds: [].into(),
-            last_release: 0,
-            last_place: 0,
-        };
         let listener = wiring::listeners(&config).pop().expect("one line is listened to").listener;
-        let site = Site::new(layout, memory, UuidMaker::new([1; 32]), now);
+        let site = Site::new(layout, Memory::default(), UuidMaker::new([1; 32]), now);
         let mut station = Self { site, listener, now, records: vec![], replies: vec![] };
         station.listener.handle_link(true, now.mono);
         station.settle();
@@ -97,6 +89,15 @@ impl Station {
         self.now.mono = self.now.mono + Duration::from_millis(40);
         self.listener.handle_bytes(&bytes, self.now.mono);
         self.settle();
+    }
+
+    /// Words of a two-wire loop, of either side.
+    fn words(&mut self, pieces: &[&str]) {
+        for piece in pieces {
+            self.now.mono = self.now.mono + Duration::from_millis(60);
+            self.listener.handle_bytes(&bytes_of(piece).expect("hex"), self.now.mono);
+            self.settle();
+        }
     }
 
     /// The other controller polls, the pump says this, and it is acknowledged.
@@ -145,7 +146,7 @@ impl Station {
 
 #[test]
 fn a_sale_between_two_others_is_booked_as_it_was_heard_and_an_order_is_refused() {
-    let mut station = Station::start();
+    let mut station = Station::start(CONFIG);
     station.hear("57 30 01 01 00 01 01 04");
     station.hear("57 C0 FA");
     station.news("57 37 01 01 05 03 04 01 05 00 01 02 08 00 00 00 00 00 00 00 00");
@@ -201,4 +202,48 @@ fn a_sale_between_two_others_is_booked_as_it_was_heard_and_an_order_is_refused()
     assert_eq!(sale.totaliser_start, Some(Volume::new(2_812_490)));
     assert_eq!(sale.totaliser_end, Some(Volume::new(2_817_410)));
     assert!(!station.records.iter().any(|record| matches!(record, Record::Unaccounted(_))));
+}
+
+/// Pump 7 of the worked exchanges (two-wire sheet, section 15).
+fn two_wire() -> String {
+    CONFIG
+        .replace("protocol = \"dart\"", "protocol = \"two-wire\"")
+        .replace("address = 0x57", "address = 7")
+        .replace("volume = 2, price = 0, amount = 0, totals = 2", "volume = 3, price = 3, amount = 2, totals = 2")
+        .replace("10500000000", "1050000")
+}
+
+#[test]
+fn a_sale_on_a_two_wire_loop_is_booked_as_it_was_heard() {
+    const BEFORE: &str =
+        "FF F6 E0 F9 E7 E5 E2 E1 E5 E1 E2 E0 FA E2 E1 E7 E0 E6 E2 E2 E0 F4 E0 E5 E0 E1 F5 E0 E0 E0 E0 FB E3 F0";
+    const AFTER: &str =
+        "FF F6 E0 F9 E1 E9 E4 E2 E5 E1 E2 E0 FA E8 E0 E0 E2 E6 E2 E2 E0 F4 E0 E5 E0 E1 F5 E0 E0 E0 E0 FB E2 F0";
+    const RECORD: &str =
+        "FF F1 F8 EB E6 E0 E0 E0 F6 E0 F4 F7 E0 E5 E0 E1 F9 E0 E4 E3 E2 E1 E0 FA E6 E9 E2 E1 E0 E0 FB E6 F0";
+    let mut station = Station::start(&two_wire());
+    station.words(&["07", "67", "07", "67", "57", BEFORE, "57", BEFORE]);
+    for _ in 0..30 {
+        station.words(&["07", "67"]);
+    }
+    station.words(&["07", "77", "07", "77", "17", "07", "97", "07", "97", "67", "E8 E4 E6 E0 E0 E0", "07", "97"]);
+    station.words(&["07", "B7", "07", "67", "47", RECORD, "57", AFTER, "07", "67", "07", "67", "07", "67"]);
+    let sales = station.sales();
+    let [sale] = sales.as_slice() else { panic!("{sales:#?}") };
+    assert_eq!((sale.volume, sale.amount), (Volume::new(12_340), Money::new(1_296)));
+    assert_eq!((sale.basis, sale.evidence, sale.unaccounted), (Basis::Manual, Evidence::EndRecord, Volume::ZERO));
+    assert_eq!((sale.order_id.clone(), sale.nozzle), (None, NozzleId(81)));
+    assert_eq!(sale.totaliser_start, Some(Volume::new(21_512_570)));
+    assert_eq!(sale.totaliser_end, Some(Volume::new(21_524_910)));
+
+    // fuel that no sale explains
+    const LATER: &str =
+        "FF F6 E0 F9 E3 E4 E4 E3 E5 E1 E2 E0 FA E8 E0 E0 E3 E6 E2 E2 E0 F4 E0 E5 E0 E1 F5 E0 E0 E0 E0 FB E3 F0";
+    station.words(&["57", LATER, "57", LATER, "07", "67"]);
+    let unaccounted: Vec<Volume> = station
+        .records
+        .iter()
+        .filter_map(|record| if let Record::Unaccounted(found) = record { Some(found.volume) } else { None })
+        .collect();
+    assert_eq!(unaccounted, [Volume::new(9_520)]);
 }

@@ -1,15 +1,18 @@
 //! Whether an order may stand at a nozzle: one pure function; a refusal names its rule.
 
-use crate::command::Outcome;
+use crate::command::{Exceeded, Outcome};
 use crate::fuelling_point::FuellingPoint;
 use crate::hold::Hold;
-use crate::ids::FuellingPointId;
+use crate::ids::{FuellingPointId, Grade};
 use crate::layout::Layout;
+use crate::list::Lists;
 use crate::order::{Limit, OrderRequest};
 use crate::preset;
+use crate::price::Direction;
 use crate::pump::State;
 use crate::time::{ClockQuality, Now};
-use crate::units::{Money, Volume};
+use crate::units::{Currency, Money, UnitPrice};
+use std::collections::BTreeMap;
 
 /// The answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,12 +23,22 @@ pub enum Decision {
     Refuse(Outcome),
 }
 
+/// What is known of the customer of an order.
+#[derive(Clone, Copy, Debug)]
+pub struct CustomerView<'a> {
+    /// What the platform says of customers and plates.
+    pub lists: &'a Lists,
+    /// Dispensed to the customer today, and on other orders that wait.
+    pub today: Money,
+}
+
 /// Decides. `point` is the fuelling point of the order's nozzle, if there is one.
 #[must_use]
 pub fn decide(
     request: &OrderRequest,
     layout: &Layout,
     point: Option<&FuellingPoint>,
+    customer: CustomerView<'_>,
     station_held: bool,
     now: &Now,
 ) -> Decision {
@@ -50,20 +63,34 @@ pub fn decide(
     if !holds.is_empty() || point.state() == State::Closed {
         return Decision::Refuse(Outcome::NozzleUnavailable { holds });
     }
-    if request.unit_price < rules.price {
-        return Decision::Refuse(Outcome::PriceChanged { unit_price_micros: rules.price });
+    let price = point.order_price(request.nozzle);
+    if request.unit_price < price {
+        return Decision::Refuse(Outcome::PriceChanged { unit_price_micros: price });
     }
-    let Some(preset) = preset::for_limit(request.limit, rules.price, layout.currency, point.capabilities()) else {
+    let Some(preset) = preset::for_limit(request.limit, price, layout.currency, point.capabilities()) else {
         return Decision::Refuse(Outcome::UnsupportedPreset);
     };
-    let Some(volume) = preset::most_volume(preset, rules.price, layout.currency) else {
+    let Some(volume) = preset::most_volume(preset, price, layout.currency) else {
         return Decision::Refuse(Outcome::UnsupportedPreset);
     };
     if volume < layout.limits.minimum_volume {
         return Decision::Refuse(Outcome::LimitTooSmall);
     }
-    if volume > rules.max_volume || money_of(request.limit, volume, rules.price, layout) > layout.limits.amount {
-        return Decision::Refuse(Outcome::LimitExceeded);
+    if volume > rules.max_volume {
+        return Decision::Refuse(Outcome::LimitExceeded { limit: Exceeded::Volume });
+    }
+    let asked = money_of(request.limit, price, layout.currency);
+    if asked > layout.limits.amount {
+        return Decision::Refuse(Outcome::LimitExceeded { limit: Exceeded::Amount });
+    }
+    if let Some(outcome) = customer.lists.refuses(request, volume, layout) {
+        return Decision::Refuse(outcome);
+    }
+    let day_limit = customer.lists.day_amount(request).unwrap_or(Money::new(i64::MAX));
+    let day_limit = day_limit.min(layout.limits.customer_day_amount);
+    let day = customer.today.checked_add(asked).unwrap_or(Money::new(i64::MAX));
+    if request.customer.is_some() && day > day_limit {
+        return Decision::Refuse(Outcome::LimitExceeded { limit: Exceeded::CustomerDay });
     }
     if point.order_count() >= layout.limits.queue {
         return Decision::Refuse(Outcome::NozzleBusy);
@@ -71,10 +98,12 @@ pub fn decide(
     Decision::Accept(point.id())
 }
 
-fn money_of(limit: Limit, volume: Volume, price: crate::units::UnitPrice, layout: &Layout) -> Money {
+/// The most money that a limit may come to.
+#[must_use]
+pub fn money_of(limit: Limit, price: UnitPrice, currency: Currency) -> Money {
     match limit {
         Limit::Amount(money) | Limit::FullTank(money) => money,
-        Limit::Volume(_) => price.cost_of(volume, layout.currency).unwrap_or(Money::new(i64::MAX)),
+        Limit::Volume(volume) => price.cost_of(volume, currency).unwrap_or(Money::new(i64::MAX)),
     }
 }
 
@@ -111,12 +140,24 @@ pub fn sentence(outcome: &Outcome, layout: &Layout) -> String {
         Outcome::NozzleUnavailable { holds } if holds.contains(&Hold::ListenOnly) => {
             "another controller drives this pump; order there".into()
         }
+        Outcome::NozzleUnavailable { holds } if holds.contains(&Hold::NoPreset) => {
+            "this pump takes no limit and is never released from here; choose another".into()
+        }
         Outcome::NozzleUnavailable { holds } => {
             let words: Vec<String> = holds.iter().map(|hold| hold.word().into()).collect();
             format!("the nozzle is held: {}", words.join(", "))
         }
         Outcome::StationHeld => "the station takes no orders at present".into(),
-        Outcome::LimitExceeded => "the limit is above what the station allows".into(),
+        Outcome::LimitExceeded { limit } => match limit {
+            Exceeded::Amount => {
+                format!("one order may cost {} at most", layout.limits.amount.major(layout.currency))
+            }
+            Exceeded::Volume => "so much is not released at once here; ask for less".into(),
+            Exceeded::CustomerDay => {
+                "the customer's limit of the day would be exceeded; ask for less or tomorrow".into()
+            }
+            Exceeded::List => "a list of the platform does not allow this customer so much; ask the operator".into(),
+        },
         Outcome::LimitTooSmall => {
             format!("the limit is below the least fuelling of {} L", layout.limits.minimum_volume.litres())
         }
@@ -134,5 +175,26 @@ pub fn sentence(outcome: &Outcome, layout: &Layout) -> String {
         Outcome::Unheld => "no longer held".into(),
         Outcome::OnSiteOnly => "a hold stands that only a person at the station may lift".into(),
         Outcome::Watching => "live readings follow".into(),
+        Outcome::Scheduled { directions } => scheduled(directions),
+        Outcome::Refused { problems } => problems.join("; "),
+        Outcome::Updated { version } => format!("the list stands at version {}", version.0),
+        Outcome::VersionGap { version } => {
+            format!("the list stands at version {}: send it in full, with a higher one", version.0)
+        }
     }
+}
+
+fn scheduled(directions: &BTreeMap<Grade, Direction>) -> String {
+    let of = |wanted: Direction| -> Vec<&str> {
+        directions.iter().filter(|(_, direction)| **direction == wanted).map(|(grade, _)| grade.as_str()).collect()
+    };
+    let mut advice = vec!["the prices come into force at their moment, at each nozzle once it is free".to_owned()];
+    let (raised, lowered) = (of(Direction::Raise), of(Direction::Lower));
+    if !raised.is_empty() {
+        advice.push(format!("raised: {}; change the sign before", raised.join(", ")));
+    }
+    if !lowered.is_empty() {
+        advice.push(format!("lowered: {}; change the sign once all nozzles are applied", lowered.join(", ")));
+    }
+    advice.join("; ")
 }

@@ -1,11 +1,14 @@
 //! What the cloud may ask, and the one typed answer to each (contract sections 2 and 4).
 
 use crate::hold::Hold;
-use crate::ids::{CommandId, NozzleId, OrderId};
+use crate::ids::{CommandId, Grade, NozzleId, OrderId};
+use crate::list::{ListUpdate, ListVersion};
 use crate::order::OrderRequest;
+use crate::price::{Direction, PriceSet};
 use crate::pump::State;
 use crate::units::UnitPrice;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// A command that passed signature, form and age. Acknowledgements of records are not here: they concern the outbox alone.
@@ -77,6 +80,10 @@ pub enum Ask {
         /// For how long, 30 to 300.
         ttl_s: u32,
     },
+    /// `fuel.price.set.v1`
+    SetPrices(Box<PriceSet>),
+    /// `fuel.list.update.v1`
+    UpdateList(Box<ListUpdate>),
 }
 
 /// The result of a command with the members its row of the contract names.
@@ -131,7 +138,11 @@ pub enum Outcome {
     /// The whole station is held.
     StationHeld,
     /// Above a limit of the station.
-    LimitExceeded,
+    LimitExceeded {
+        /// Which limit.
+        #[serde(default)]
+        limit: Exceeded,
+    },
     /// Below the minimum measured quantity.
     LimitTooSmall,
     /// The queue is full.
@@ -173,6 +184,42 @@ pub enum Outcome {
     OnSiteOnly,
     /// Live readings will flow.
     Watching,
+    /// The prices come into force at their moment.
+    Scheduled {
+        /// How each grade's price moves: on a raise the sign goes first, on a cut the pumps.
+        directions: BTreeMap<Grade, Direction>,
+    },
+    /// Nothing was changed.
+    Refused {
+        /// Everything that is wrong, a sentence each.
+        problems: Vec<String>,
+    },
+    /// The list stands.
+    Updated {
+        /// Its version.
+        version: ListVersion,
+    },
+    /// The update does not follow the list that stands: send it in full.
+    VersionGap {
+        /// The version that stands; 0 for none.
+        version: ListVersion,
+    },
+}
+
+/// The limit that an order is above.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Exceeded {
+    /// Money of one order.
+    #[default]
+    Amount,
+    /// Volume of one release of this grade.
+    Volume,
+    /// Money of one customer and business day.
+    CustomerDay,
+    /// A list of the platform.
+    List,
 }
 
 impl Outcome {
@@ -191,7 +238,7 @@ impl Outcome {
             Self::PriceChanged { .. } => "price_changed",
             Self::NozzleUnavailable { .. } => "nozzle_unavailable",
             Self::StationHeld => "station_held",
-            Self::LimitExceeded => "limit_exceeded",
+            Self::LimitExceeded { .. } => "limit_exceeded",
             Self::LimitTooSmall => "limit_too_small",
             Self::NozzleBusy => "nozzle_busy",
             Self::UnsupportedPreset => "unsupported_preset",
@@ -208,6 +255,10 @@ impl Outcome {
             Self::Unheld => "unheld",
             Self::OnSiteOnly => "on_site_only",
             Self::Watching => "watching",
+            Self::Scheduled { .. } => "scheduled",
+            Self::Refused { .. } => "refused",
+            Self::Updated { .. } => "updated",
+            Self::VersionGap { .. } => "version_gap",
         }
     }
 }

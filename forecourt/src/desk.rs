@@ -4,7 +4,8 @@
 //! waits for the commit's ticket; what must not wait for a disk (a stop) goes out at once.
 
 use crate::command::Reply;
-use crate::ids::{CommandId, FuellingPointId, NozzleId, OrderId, ReleaseId, UuidMaker};
+use crate::customer::CustomerDays;
+use crate::ids::{CommandId, CustomerToken, FuellingPointId, NozzleId, OrderId, ReleaseId, UuidMaker};
 use crate::layout::Layout;
 use crate::ledger::{EndedOrder, Ticket, Write};
 use crate::order::{Order, OrderEnd, OrderPhase, ReleaseReason};
@@ -101,6 +102,8 @@ pub(crate) struct Desk {
     pending: BTreeMap<Ticket, Vec<After>>,
     replies: BTreeMap<CommandId, (Ticket, Reply)>,
     ended: BTreeMap<OrderId, EndedOrder>,
+    /// For the limit per customer and day.
+    pub(crate) customers: CustomerDays,
     /// The cloud can be reached.
     pub(crate) online: bool,
     /// Commits fail: no new release.
@@ -122,6 +125,7 @@ impl Desk {
             pending: BTreeMap::new(),
             replies: BTreeMap::new(),
             ended: BTreeMap::new(),
+            customers: CustomerDays::default(),
             online: false,
             store_failing: false,
             stopping: false,
@@ -258,6 +262,18 @@ impl Turn<'_> {
             since: self.now.utc,
             lift_deadline,
         }));
+    }
+
+    /// What a customer was sold today.
+    pub(crate) fn sold_today(&self, customer: &CustomerToken) -> Money {
+        self.desk.customers.sold(customer, self.layout().business_day(self.now.utc))
+    }
+
+    /// Counts a sale against its customer's day.
+    pub(crate) fn count_sale(&mut self, customer: &CustomerToken, amount: Money) {
+        let today = self.layout().business_day(self.now.utc);
+        let row = self.desk.customers.add(customer, today, amount);
+        self.write(Write::CustomerDay(row));
     }
 
     /// Gives an order its one end without fuel.

@@ -13,7 +13,7 @@
 use crate::desk::{After, Live, Turn};
 use crate::hold::Hold;
 use crate::ids::{FuellingPointId, NozzleId, OrderId, ReleaseId};
-use crate::layout::FuellingPointLayout;
+use crate::layout::{FuellingPointLayout, Layout};
 use crate::ledger::{KnownTotaliser, Release, Write};
 use crate::order::{Order, OrderPhase, ReleaseReason};
 use crate::preset;
@@ -21,12 +21,15 @@ use crate::pump::{Authorise, Capabilities, PumpCommand, PumpEvent, Reading, Refu
 use crate::record::{AlarmState, Finish};
 use crate::time::{Instant, UtcTime};
 use crate::timers::Timers;
-use crate::units::{Money, UnitPrice, Volume};
+use crate::units::{Money, Volume};
+use crate::wait::{self, AtHand, MeanFill};
 use core::time::Duration;
+use pricing::Prices;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 mod booking;
+mod pricing;
 
 /// Deadlines of a fuelling point.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -45,6 +48,12 @@ pub enum Timer {
     Review,
     /// The reviews of shelved orders are given up.
     Shelved,
+    /// A new price has been shown long enough.
+    NewPrice(NozzleId),
+    /// A price that was given must be seen.
+    PriceCheck(NozzleId),
+    /// A price should long be in force.
+    PriceOverdue(NozzleId),
 }
 
 /// How far the release at hand has come.
@@ -134,6 +143,8 @@ pub struct FuellingPoint {
     /// This lift of the nozzle has had its turn: it was refused, or a fuelling ended under it. Another release needs another lift, so
     /// that nobody fuels on the next customer's order and no refusal is argued with for ever.
     lift_spent: bool,
+    prices: Prices,
+    mean_fill: MeanFill,
 }
 
 /// Why a command of the cloud came too late; the state that the order is in.
@@ -141,7 +152,7 @@ pub struct FuellingPoint {
 pub(crate) struct TooLate(pub(crate) &'static str);
 
 impl FuellingPoint {
-    pub(crate) fn new(id: FuellingPointId, layout: &FuellingPointLayout, at: UtcTime) -> Self {
+    pub(crate) fn new(id: FuellingPointId, layout: &FuellingPointLayout, station: &Layout, at: UtcTime) -> Self {
         Self {
             id,
             nozzles: layout.nozzles.clone(),
@@ -158,14 +169,17 @@ impl FuellingPoint {
             known: BTreeMap::new(),
             // Held until it is read; one that takes no release from us is held for good.
             holds: {
-                let listen_only = (!layout.capabilities.takes_releases()).then_some(Hold::ListenOnly);
-                let holds: BTreeSet<Hold> = listen_only.into_iter().chain([Hold::CommLost]).collect();
+                let why = if layout.another_drives { Hold::ListenOnly } else { Hold::NoPreset };
+                let unreleased = (!layout.capabilities.takes_releases()).then_some(why);
+                let holds: BTreeSet<Hold> = unreleased.into_iter().chain([Hold::CommLost]).collect();
                 layout.nozzles.iter().map(|nozzle| (*nozzle, holds.clone())).collect()
             },
             last_sale: BTreeMap::new(),
             timers: Timers::default(),
             moved_out: None,
             lift_spent: false,
+            prices: Prices::of(&layout.nozzles, station, at),
+            mean_fill: MeanFill::default(),
         }
     }
 
@@ -201,6 +215,7 @@ impl FuellingPoint {
             turn.release_order(order, ReleaseReason::StationHeld);
             return;
         }
+        self.promise_price(&order);
         self.enqueue(Order { phase: OrderPhase::Queued, ..order }, turn);
     }
 
@@ -305,6 +320,26 @@ impl FuellingPoint {
         self.known.get(&nozzle).copied()
     }
 
+    /// Seconds that an order which came now would wait: an estimate from the fuelling at hand, the queue and the mean fuelling here.
+    #[must_use]
+    pub fn wait_estimate_s(&self, layout: &Layout, now: Instant) -> u32 {
+        let at_hand = self.current.as_ref().map(|current| {
+            let nozzle = current.release.nozzle;
+            let longest = layout.rules_of(nozzle).map(|rules| rules.max_fill);
+            let most = preset::most_volume(current.release.preset, current.release.price, layout.currency);
+            let most = most.filter(|_| current.ours);
+            AtHand { flowing: self.flowing(nozzle, layout, now), volume: current.volume, most, longest }
+        });
+        let waiting = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        wait::estimate_s(at_hand, waiting, self.mean_fill)
+    }
+
+    /// How long the fuelling at hand has been flowing, told by the deadline that was set when it began.
+    fn flowing(&self, nozzle: NozzleId, layout: &Layout, now: Instant) -> Duration {
+        let longest = layout.rules_of(nozzle).map_or(Duration::ZERO, |rules| rules.max_fill);
+        self.timers.due(Timer::MaxFill).map_or(Duration::ZERO, |due| longest.saturating_sub(due.since(now)))
+    }
+
     /// How many orders stand here for the dispenser.
     #[must_use]
     pub fn order_count(&self) -> usize {
@@ -352,6 +387,8 @@ impl FuellingPoint {
         if !self.heard || self.current.is_some() {
             return false;
         }
+        self.write_prices(turn);
+        self.refuse_outpriced(turn);
         let Some(order) = self.queue.first_mut() else { return false };
         let armed_before = order.phase == OrderPhase::Armed;
         if !armed_before {
@@ -390,15 +427,15 @@ impl FuellingPoint {
         } else {
             matches!(self.state, State::Idle | State::Calling)
         };
-        self.heard && at_hand && !self.lift_spent && self.holds(nozzle).is_empty()
+        self.heard && at_hand && !self.lift_spent && self.holds(nozzle).is_empty() && !self.awaits_price(nozzle)
     }
 
     fn begin_release(&mut self, turn: &mut Turn<'_>) {
         let mut order = self.queue.remove(0);
         let nozzle = order.request.nozzle;
-        let price = turn.layout().rules_of(nozzle).map_or(order.request.unit_price, |rules| rules.price);
+        let price = self.price(nozzle);
         let Some(preset) = preset::for_limit(order.request.limit, price, turn.layout().currency, &self.able) else {
-            // Decided when the order came; the layout cannot change under it.
+            // Decided when the order came; a price that fell since makes no limit smaller.
             turn.release_order(order, ReleaseReason::Fault);
             return;
         };
@@ -413,6 +450,7 @@ impl FuellingPoint {
             nozzle,
             preset,
             price,
+            price_set: self.price_set(nozzle).cloned(),
             totaliser_start: self.known.get(&nozzle).map(|known| known.volume),
             at: turn.now.utc,
             end_seen: None,
@@ -683,7 +721,8 @@ impl FuellingPoint {
             fp: self.id,
             nozzle,
             preset: crate::pump::Preset::Volume(Volume::ZERO),
-            price: turn.layout().rules_of(nozzle).map_or(UnitPrice::ZERO, |rules| rules.price),
+            price: self.price(nozzle),
+            price_set: self.price_set(nozzle).cloned(),
             totaliser_start: self.known.get(&nozzle).map(|known| known.volume),
             at: turn.now.utc,
             end_seen: None,
@@ -804,6 +843,7 @@ impl FuellingPoint {
         let text = format!("nozzle {nozzle} was not released: {}", refusal_text(&why));
         if let Refusal::PriceMismatch { .. } = why {
             self.hold(nozzle, Hold::PriceMismatch, turn);
+            self.correct_price(nozzle, turn);
         }
         turn.alarm("release_refused", self.place(), AlarmState::Raised, turn.now.utc, text);
         self.close_unreleased(turn);
@@ -819,19 +859,6 @@ impl FuellingPoint {
             turn.write(Write::Release(Box::new(current.release.clone())));
         }
         turn.after(After::Pump(self.id, PumpCommand::Stored(token)));
-    }
-
-    fn on_price(&mut self, nozzle: NozzleId, price: UnitPrice, turn: &mut Turn<'_>) {
-        let Some(agreed) = turn.layout().rules_of(nozzle).map(|rules| rules.price) else { return };
-        let held = self.holds(nozzle).contains(&Hold::PriceMismatch);
-        let text = format!("nozzle {nozzle} shows the price {price:?}, the station's is {agreed:?}");
-        if price == agreed && held {
-            self.unhold(nozzle, Hold::PriceMismatch, turn);
-            turn.alarm("price_mismatch", self.place(), AlarmState::Cleared, turn.now.utc, text);
-        } else if price != agreed && !held {
-            self.hold(nozzle, Hold::PriceMismatch, turn);
-            turn.alarm("price_mismatch", self.place(), AlarmState::Raised, turn.now.utc, text);
-        }
     }
 
     fn on_alarm(&mut self, code: u16, text: &str, holds: bool, turn: &mut Turn<'_>) {
@@ -856,6 +883,11 @@ impl FuellingPoint {
                 }
                 Timer::Expiry(place) => self.on_expiry(place, turn),
                 Timer::Review => self.give_up_review(turn),
+                Timer::NewPrice(_) => {
+                    self.arm_next(turn);
+                }
+                Timer::PriceCheck(nozzle) => self.on_price_check(nozzle, turn),
+                Timer::PriceOverdue(nozzle) => self.on_price_overdue(nozzle, turn),
                 Timer::Shelved => {
                     for order in core::mem::take(&mut self.shelved) {
                         turn.release_order(order, ReleaseReason::Fault);

@@ -29,6 +29,8 @@ pub enum Hold {
     Fault,
     /// Another controller drives the dispenser: it is only listened to.
     ListenOnly,
+    /// The device takes no limit, so that nothing is ever released there: a column with cards of its own, or a map that is only read.
+    NoPreset,
 }
 
 impl Hold {
@@ -47,6 +49,7 @@ impl Hold {
             Self::StoreFull => "store_full",
             Self::Fault => "fault",
             Self::ListenOnly => "listen_only",
+            Self::NoPreset => "no_preset",
         }
     }
 
@@ -55,7 +58,13 @@ impl Hold {
     pub const fn is_on_site_only(self) -> bool {
         matches!(
             self,
-            Self::Emergency | Self::GasAlarm | Self::PriceMismatch | Self::Unloading | Self::Fault | Self::ListenOnly
+            Self::Emergency
+                | Self::GasAlarm
+                | Self::PriceMismatch
+                | Self::Unloading
+                | Self::Fault
+                | Self::ListenOnly
+                | Self::NoPreset
         )
     }
 
@@ -64,7 +73,13 @@ impl Hold {
     pub const fn is_observed(self) -> bool {
         matches!(
             self,
-            Self::CommLost | Self::StoreFull | Self::PriceMismatch | Self::Review | Self::Fault | Self::ListenOnly
+            Self::CommLost
+                | Self::StoreFull
+                | Self::PriceMismatch
+                | Self::Review
+                | Self::Fault
+                | Self::ListenOnly
+                | Self::NoPreset
         )
     }
 }

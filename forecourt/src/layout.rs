@@ -1,6 +1,7 @@
 //! What stands on the forecourt and by which rules: read from the configuration, never changed while running.
 
 use crate::ids::{FuellingPointId, Grade, NozzleId, PriceSetId};
+use crate::price::PriceDigits;
 use crate::pump::Capabilities;
 use crate::units::{Currency, Money, UnitPrice, Volume};
 use core::time::Duration;
@@ -11,6 +12,10 @@ use std::collections::BTreeMap;
 pub struct FuellingPointLayout {
     /// What its dispenser can do.
     pub capabilities: Capabilities,
+    /// Another controller drives it, and we only listen.
+    pub another_drives: bool,
+    /// Prices that its head can show.
+    pub price_digits: PriceDigits,
     /// Its nozzles.
     pub nozzles: Vec<NozzleId>,
 }
@@ -27,8 +32,10 @@ pub struct NozzleLayout {
 /// Rules of a grade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GradeRules {
-    /// Price in force.
+    /// Price until a price set brings another.
     pub price: UnitPrice,
+    /// No price set may go above this.
+    pub ceiling: Option<UnitPrice>,
     /// Largest fuelling.
     pub max_volume: Volume,
     /// Longest fuelling.
@@ -46,6 +53,8 @@ pub struct TimerSettings {
     pub no_flow: Duration,
     /// An order in review is given up after this.
     pub review: Duration,
+    /// People are told of a price that is not in force this long after its moment.
+    pub price_overdue: Duration,
 }
 
 impl Default for TimerSettings {
@@ -55,6 +64,7 @@ impl Default for TimerSettings {
             first_flow: Duration::from_secs(60),
             no_flow: Duration::from_secs(60),
             review: Duration::from_secs(24 * 3600),
+            price_overdue: Duration::from_secs(600),
         }
     }
 }
@@ -64,6 +74,8 @@ impl Default for TimerSettings {
 pub struct Limits {
     /// Most money for one order.
     pub amount: Money,
+    /// Most money for one customer token and business day: dispensed, and on orders that wait.
+    pub customer_day_amount: Money,
     /// Least volume for one order: the minimum measured quantity (OIML R 117).
     pub minimum_volume: Volume,
     /// Orders that may stand at one fuelling point, the armed one included.
@@ -72,7 +84,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { amount: Money::new(500_000), minimum_volume: Volume::new(2_000), queue: 4 }
+        Self {
+            amount: Money::new(500_000),
+            customer_day_amount: Money::new(500_000),
+            minimum_volume: Volume::new(2_000),
+            queue: 4,
+        }
     }
 }
 
@@ -81,7 +98,7 @@ impl Default for Limits {
 pub struct Layout {
     /// Of all money here.
     pub currency: Currency,
-    /// Name of the prices in force.
+    /// Name of the prices below, until a price set brings others.
     pub price_set: PriceSetId,
     /// Local time for shifts, minutes east of UTC.
     pub utc_offset_minutes: i16,
@@ -107,6 +124,12 @@ impl Layout {
     /// Nozzles that deliver a grade.
     pub fn nozzles_with(&self, grade: &Grade) -> impl Iterator<Item = NozzleId> {
         self.nozzles.iter().filter(move |(_, nozzle)| nozzle.grade == *grade).map(|(id, _)| *id)
+    }
+
+    /// The local day of business that a moment belongs to.
+    #[must_use]
+    pub fn business_day(&self, at: crate::time::UtcTime) -> crate::customer::BusinessDay {
+        crate::customer::BusinessDay::of(at, self.utc_offset_minutes)
     }
 
     /// The shift that a moment belongs to: one a day, named by the local date.

@@ -1,9 +1,12 @@
 //! What must be durable, as data: the core says what to write, the store makes it one commit.
 
 use crate::command::Reply;
+use crate::customer::CustomerDay;
 use crate::hold::Hold;
-use crate::ids::{CommandId, FuellingPointId, NozzleId, OrderId, ReleaseId};
+use crate::ids::{CommandId, FuellingPointId, NozzleId, OrderId, PriceSetId, ReleaseId};
+use crate::list::{List, ListName, ListUpdate};
 use crate::order::{Order, OrderEnd};
+use crate::price::{KnownPriceSet, NozzlePrice};
 use crate::pump::{Preset, Reading};
 use crate::record::Record;
 use crate::time::UtcTime;
@@ -31,6 +34,9 @@ pub struct Release {
     pub preset: Preset,
     /// Price at the release.
     pub price: UnitPrice,
+    /// The price set that it belongs to.
+    #[serde(default)]
+    pub price_set: Option<PriceSetId>,
     /// The nozzle's last known totaliser, if any.
     pub totaliser_start: Option<Volume>,
     /// When it was decided.
@@ -71,6 +77,19 @@ pub enum Write {
         /// Which.
         holds: Vec<Hold>,
     },
+    /// Insert or replace a price set by its name.
+    PriceSet(Box<KnownPriceSet>),
+    /// Insert or replace what a nozzle shows and shall show.
+    NozzlePrice {
+        /// Whose.
+        nozzle: NozzleId,
+        /// What.
+        price: Box<NozzlePrice>,
+    },
+    /// Insert or replace a customer's day.
+    CustomerDay(CustomerDay),
+    /// Bring a list to its next version.
+    List(Box<ListUpdate>),
     /// Append a durable record to the chain and to the outbox.
     Record {
         /// The event's id.
@@ -102,6 +121,14 @@ pub struct Memory {
     pub totalisers: BTreeMap<NozzleId, KnownTotaliser>,
     /// Holds that outlive a restart.
     pub holds: BTreeMap<NozzleId, Vec<Hold>>,
+    /// Price sets that wait, and the one in force.
+    pub price_sets: Vec<KnownPriceSet>,
+    /// What each nozzle shows and shall show.
+    pub prices: BTreeMap<NozzleId, NozzlePrice>,
+    /// What customers were sold in their last day.
+    pub customer_days: Vec<CustomerDay>,
+    /// Lists of the platform.
+    pub lists: BTreeMap<ListName, List>,
     /// Highest release number ever used.
     pub last_release: u64,
     /// Highest queue place ever used.

@@ -5,14 +5,17 @@
 
 pub mod authorisation;
 pub mod command;
+pub mod customer;
 mod desk;
 pub mod fuelling_point;
 pub mod hold;
 pub mod ids;
 pub mod layout;
 pub mod ledger;
+pub mod list;
 pub mod order;
 pub mod preset;
+pub mod price;
 pub mod pump;
 pub mod record;
 #[cfg(feature = "schema")]
@@ -23,3 +26,4 @@ pub mod testing;
 pub mod time;
 pub mod timers;
 pub mod units;
+pub mod wait;

@@ -119,7 +119,7 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// Whether it can be released by us at all: there is no release without a limit that stands in the dispenser. One that takes no
-    /// limit is only listened to, as where another controller drives it.
+    /// limit is only followed: another controller drives it, or its own cards release it.
     #[must_use]
     pub const fn takes_releases(&self) -> bool {
         self.preset_amount || self.preset_volume

@@ -2,6 +2,7 @@
 
 use crate::ids::{FuellingPointId, Grade, NozzleId, OrderId, PriceSetId};
 use crate::order::{Basis, Limit, ReleaseReason};
+use crate::price::PriceApplied;
 use crate::time::{ClockQuality, UtcTime};
 use crate::units::{Currency, Money, UnitPrice, Volume};
 use serde::{Deserialize, Serialize};
@@ -236,6 +237,8 @@ pub enum Record {
     Unaccounted(Unaccounted),
     /// Something a person should know.
     Alarm(Alarm),
+    /// What became of a price set at a nozzle.
+    PriceApplied(PriceApplied),
     /// Something a person did.
     Audit(Audit),
 }
@@ -250,6 +253,7 @@ impl Record {
             Self::Review(_) => "fuel.order.review.v1",
             Self::Unaccounted(_) => "fuel.unaccounted.v1",
             Self::Alarm(_) => "fuel.alarm.v1",
+            Self::PriceApplied(_) => "fuel.price.applied.v1",
             Self::Audit(_) => "fuel.audit.v1",
         }
     }
@@ -260,6 +264,7 @@ impl Record {
         match self {
             Self::Sale(_) | Self::Released(_) | Self::Review(_) => 0,
             Self::Alarm(_) | Self::Unaccounted(_) => 1,
+            Self::PriceApplied(_) => 2,
             Self::Audit(_) => 3,
         }
     }

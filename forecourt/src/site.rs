@@ -2,8 +2,9 @@
 //!
 //! Four verbs, as every core here: `handle_*` with time as an argument, `handle_timeout`, `poll_timeout`, `poll_output`.
 
-use crate::authorisation::{self, Decision};
+use crate::authorisation::{self, CustomerView, Decision};
 use crate::command::{Ask, Command, Nozzles, Outcome, Reply};
+use crate::customer::CustomerDays;
 use crate::desk::{After, Desk, Turn};
 pub use crate::desk::{Live, OrderStep, Output};
 use crate::fuelling_point::{FuellingPoint, MovedOut, TooLate};
@@ -11,12 +12,17 @@ use crate::hold::Hold;
 use crate::ids::{CommandId, FuellingPointId, NozzleId, OrderId, UuidMaker};
 use crate::layout::Layout;
 use crate::ledger::{Ledger, Memory, Ticket, Write};
+use crate::list::Lists;
 use crate::order::{Order, OrderPhase, OrderRequest, ReleaseReason};
+use crate::price::PriceBook;
 use crate::pump::FromPump;
 use crate::record::{AlarmState, Audit, Finish, Record};
 use crate::time::{Instant, Now, UtcTime};
 use core::time::Duration;
 use std::collections::BTreeMap;
+
+mod lists;
+mod pricing;
 
 /// Live readings of one nozzle are this far apart at least (contract section 4: at most twice a second).
 const LIVE_EVERY: Duration = Duration::from_millis(500);
@@ -41,6 +47,8 @@ pub struct Site {
     points: BTreeMap<FuellingPointId, FuellingPoint>,
     watches: BTreeMap<NozzleId, Watch>,
     moving: BTreeMap<OrderId, Moving>,
+    price_book: PriceBook,
+    lists: Lists,
     station_held: bool,
     /// Commits fail.
     store_failing: bool,
@@ -52,11 +60,18 @@ impl Site {
     /// A station with what earlier runs left. Nothing is believed of any dispenser before its first snapshot.
     #[must_use]
     pub fn new(layout: Layout, memory: Memory, ids: UuidMaker, now: Now) -> Self {
-        let mut points: BTreeMap<_, _> =
-            layout.fuelling_points.iter().map(|(id, point)| (*id, FuellingPoint::new(*id, point, now.utc))).collect();
+        let make = |id: &FuellingPointId, point| (*id, FuellingPoint::new(*id, point, &layout, now.utc));
+        let mut points: BTreeMap<_, _> = layout.fuelling_points.iter().map(|(id, point)| make(id, point)).collect();
         let place = layout.nozzles.clone();
         let at = |nozzle: &NozzleId| place.get(nozzle).map(|nozzle| nozzle.fp);
+        let price_book = PriceBook::recall(memory.price_sets, &layout.price_set, &now);
+        for (nozzle, known) in memory.prices {
+            if let Some(point) = at(&nozzle).and_then(|fp| points.get_mut(&fp)) {
+                point.recall_price(nozzle, known, &layout, &now);
+            }
+        }
         let mut desk = Desk::new(layout, ids, memory.last_release, memory.last_place);
+        desk.customers = CustomerDays::recall(memory.customer_days);
         let mut turn = desk.turn(now);
         for (nozzle, known) in memory.totalisers {
             if let Some(point) = at(&nozzle).and_then(|fp| points.get_mut(&fp)) {
@@ -87,6 +102,7 @@ impl Site {
                 None => orphan(Some(order), None, &mut turn),
             }
         }
+        points.values().for_each(|point| point.remind_of_prices(&mut turn));
         let nozzles: Vec<NozzleId> = place.keys().copied().collect();
         turn.changed(&nozzles);
         turn.finish();
@@ -95,6 +111,8 @@ impl Site {
             points,
             watches: BTreeMap::new(),
             moving: BTreeMap::new(),
+            price_book,
+            lists: Lists::recall(memory.lists),
             station_held: false,
             store_failing: false,
             disk_full: false,
@@ -233,6 +251,7 @@ impl Site {
             let moved = point.take_moved_out();
             settle_move(&mut self.points, &mut self.moving, moved, turn);
         }
+        self.take_due_prices(now);
         self.watches.retain(|_, watch| watch.until > now.mono);
     }
 
@@ -240,7 +259,7 @@ impl Site {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let points = self.points.values().filter_map(|point| point.poll_timeout().map(|(due, _)| due));
-        points.chain(self.watches.values().map(|watch| watch.until)).min()
+        points.chain(self.watches.values().map(|watch| watch.until)).chain(self.price_book.poll_timeout()).min()
     }
 
     /// The next thing to do; call until `None`.
@@ -278,12 +297,19 @@ impl Site {
                 &mut self.points,
                 *request,
                 ledger,
-                Gate { station_held: self.station_held, overloaded },
+                Gate { station_held: self.station_held, overloaded, lists: &self.lists },
                 &mut turn,
             ),
             Ask::Cancel { order_id, .. } => cancel(&mut self.points, &order_id, ledger, &mut turn),
             Ask::Move { order_id, to_nozzle } => {
-                match begin_move(&mut self.points, &order_id, to_nozzle, ledger, self.station_held, &mut turn) {
+                match begin_move(
+                    &mut self.points,
+                    &order_id,
+                    to_nozzle,
+                    ledger,
+                    Gate { station_held: self.station_held, overloaded, lists: &self.lists },
+                    &mut turn,
+                ) {
                     Begun::Answer(outcome) => outcome,
                     Begun::Left(moved) => {
                         self.moving.insert(order_id, Moving { id, kind });
@@ -315,6 +341,8 @@ impl Site {
                 }
                 if known { Outcome::Watching } else { Outcome::UnknownNozzle }
             }
+            Ask::SetPrices(set) => pricing::schedule(&mut self.price_book, &self.points, *set, &mut turn),
+            Ask::UpdateList(update) => lists::update(&mut self.lists, *update, &mut turn),
         };
         turn.reply(reply(id, kind, outcome, turn.layout()));
         turn.finish();
@@ -384,16 +412,17 @@ fn ended(id: &OrderId, ledger: &dyn Ledger, turn: &Turn<'_>) -> Option<crate::le
 
 /// What refuses an order whatever it asks.
 #[derive(Clone, Copy)]
-struct Gate {
+struct Gate<'a> {
     station_held: bool,
     overloaded: bool,
+    lists: &'a Lists,
 }
 
 fn authorise(
     points: &mut Points,
     request: OrderRequest,
     ledger: &dyn Ledger,
-    gate: Gate,
+    gate: Gate<'_>,
     turn: &mut Turn<'_>,
 ) -> Outcome {
     if let Some((_, first)) = find(points, &request.order_id) {
@@ -418,7 +447,7 @@ fn authorise(
     let decision = if gate.overloaded {
         Decision::Refuse(Outcome::Overloaded)
     } else {
-        decide(points, &order.request, gate.station_held, turn)
+        decide(points, &order.request, gate, turn)
     };
     match decision {
         Decision::Accept(fp) => {
@@ -436,10 +465,11 @@ fn authorise(
     }
 }
 
-fn decide(points: &Points, request: &OrderRequest, station_held: bool, turn: &Turn<'_>) -> Decision {
+fn decide(points: &Points, request: &OrderRequest, gate: Gate<'_>, turn: &Turn<'_>) -> Decision {
     let layout = turn.layout();
     let point = layout.nozzles.get(&request.nozzle).and_then(|nozzle| points.get(&nozzle.fp));
-    authorisation::decide(request, layout, point, station_held, &turn.now)
+    let customer = CustomerView { lists: gate.lists, today: lists::today_of(points, request, turn) };
+    authorisation::decide(request, layout, point, customer, gate.station_held, &turn.now)
 }
 
 fn cancel(points: &mut Points, id: &OrderId, ledger: &dyn Ledger, turn: &mut Turn<'_>) -> Outcome {
@@ -469,7 +499,7 @@ fn begin_move(
     id: &OrderId,
     to: NozzleId,
     ledger: &dyn Ledger,
-    station_held: bool,
+    gate: Gate<'_>,
     turn: &mut Turn<'_>,
 ) -> Begun {
     let Some((fp, order)) = find(points, id) else { return Begun::Answer(not_here(id, ledger, turn)) };
@@ -480,7 +510,7 @@ fn begin_move(
     if asked.nozzle == order.request.nozzle {
         return Begun::Answer(Outcome::Moved);
     }
-    if let Decision::Refuse(outcome) = decide(points, &asked, station_held, turn) {
+    if let Decision::Refuse(outcome) = decide(points, &asked, gate, turn) {
         return Begun::Answer(outcome);
     }
     let Some(point) = points.get_mut(&fp) else { return Begun::Answer(Outcome::UnknownOrder) };

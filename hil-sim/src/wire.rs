@@ -15,8 +15,6 @@ use faults::{Noise, TURNAROUND_JUNK};
 use forecourt::time::Instant;
 use std::collections::VecDeque;
 
-/// Ends a frame of the controller; after it comes a slot in which a device may speak.
-const STOP_FLAG: u8 = 0xFA;
 /// Moments kept if nobody takes them; the oldest go first.
 const MOST_MOMENTS: usize = 200_000;
 
@@ -100,6 +98,8 @@ struct Character {
     /// When it is complete, in nanoseconds.
     at: u64,
     byte: u8,
+    /// The last of what the controller said at once; after it comes a slot in which a device may speak.
+    ends: bool,
 }
 
 /// A line with its devices.
@@ -236,18 +236,19 @@ impl Wire {
         self.moments.drain(..).collect()
     }
 
-    /// The controller begins to send these bytes now; they follow what it has sent and is not out yet.
+    /// The controller begins to send these bytes now, one frame of its protocol; they follow what it has sent and is not out yet.
     pub fn handle_bytes_from_controller(&mut self, bytes: &[u8], now: Instant) {
         self.handle_timeout(now);
         let character = nanos(self.config.pace.character());
-        for &byte in bytes {
+        for (nth, &byte) in (1..).zip(bytes) {
+            let ends = nth == bytes.len();
             self.counters.bytes_from_controller += 1;
             let (spoilt, delay) =
                 self.to_devices.spoil(byte, &self.config.faults, self.config.checks_parity, &mut self.counters);
             self.controller_busy = self.controller_busy.max(to_nanos(now)) + character + nanos(delay);
             for (copy, byte) in spoilt.into_iter().enumerate() {
                 self.controller_busy += if copy == 0 { 0 } else { character };
-                if let Some(sent) = self.collide(Character { at: self.controller_busy, byte }, false) {
+                if let Some(sent) = self.collide(Character { at: self.controller_busy, byte, ends }, false) {
                     self.down.push_back(sent);
                     if self.config.echo {
                         self.insert_up(sent);
@@ -261,7 +262,7 @@ impl Wire {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         // Only the end of a frame can make a device answer; characters before it are told their own time when it comes.
-        let down = self.down.iter().find(|sent| sent.byte == STOP_FLAG).or(self.down.back());
+        let down = self.down.iter().find(|sent| sent.ends).or(self.down.back());
         let up = self.up.front();
         let characters = [down, up].into_iter().flatten().map(|sent| from_nanos(sent.at)).min();
         let arrived = (!self.arrived.is_empty()).then_some(Instant::START);
@@ -303,14 +304,14 @@ impl Wire {
     fn deliver_down(&mut self) {
         let Some(sent) = self.down.pop_front() else { return };
         let at = from_nanos(sent.at);
-        self.counters.frames_from_controller += u64::from(sent.byte == STOP_FLAG);
+        self.counters.frames_from_controller += u64::from(sent.ends);
         for index in 0..self.ports.len() {
             let port = &mut self.ports[index];
             if !port.unplugged {
                 port.device.handle_byte(sent.byte, at);
             }
             self.collect(DeviceId(index));
-            if sent.byte == STOP_FLAG {
+            if sent.ends {
                 self.babble_now(DeviceId(index), at);
             }
         }
@@ -375,7 +376,7 @@ impl Wire {
             start += character + nanos(delay);
             for (copy, byte) in spoilt.into_iter().enumerate() {
                 start += if copy == 0 { 0 } else { character };
-                if let Some(sent) = self.collide(Character { at: start, byte }, true) {
+                if let Some(sent) = self.collide(Character { at: start, byte, ends: false }, true) {
                     self.insert_up(sent);
                 }
             }

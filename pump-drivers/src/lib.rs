@@ -3,6 +3,7 @@
 //! All is pure but [`port`]: bytes, commands and time come in; bytes and events go out. A [`line::Line`] owns one wire and asks
 //! a [`driver::Driver`] for each device on it what to say next. See `docs/architecture.md`.
 
+pub mod contact;
 pub mod dart;
 pub mod decimals;
 pub mod driver;

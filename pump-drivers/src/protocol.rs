@@ -73,8 +73,8 @@ impl Protocol {
     #[must_use]
     pub const fn can_be_heard(self) -> bool {
         match self {
-            Self::Dart => true,
-            Self::TwoWire | Self::GasKitLink | Self::Modbus => false,
+            Self::Dart | Self::TwoWire => true,
+            Self::GasKitLink | Self::Modbus => false,
         }
     }
 
@@ -83,7 +83,8 @@ impl Protocol {
     pub fn watch(self) -> Option<Box<dyn Watch>> {
         match self {
             Self::Dart => Some(Box::new(dart::PollWatch::default())),
-            Self::TwoWire | Self::GasKitLink | Self::Modbus => None,
+            Self::TwoWire => Some(Box::new(two_wire::PollWatch::default())),
+            Self::GasKitLink | Self::Modbus => None,
         }
     }
 

@@ -2,49 +2,45 @@
 
 mod common;
 
+use common::hearing::Hearing;
 use common::{FP, NOZZLE, head, head_at, hex, order, price};
+use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, NozzleId, ReleaseId};
-use forecourt::pump::{Preset, PumpCommand, PumpEvent, Refusal, Snapshot, State};
-use forecourt::time::Instant;
+use forecourt::pump::{Preset, PumpCommand, PumpEvent, Refusal, State};
 use forecourt::units::{Money, Volume};
 use pump_drivers::dart::DartEar;
 use pump_drivers::dart::frame::encode_block;
 use pump_drivers::head::HeadSettings;
 use pump_drivers::line::{LineSettings, Verdict};
-use pump_drivers::listen::Listener;
 
 const POLL: &str = "57 20 FA";
 const EOT: &str = "57 70 FA";
 
-struct Ear {
-    line: Listener,
-    now: Instant,
-    told: Vec<(FuellingPointId, PumpEvent)>,
-    trace: Vec<(Verdict, Vec<u8>)>,
+struct Ear(Hearing);
+
+impl Deref for Ear {
+    type Target = Hearing;
+
+    fn deref(&self) -> &Hearing {
+        &self.0
+    }
+}
+
+impl DerefMut for Ear {
+    fn deref_mut(&mut self) -> &mut Hearing {
+        &mut self.0
+    }
 }
 
 impl Ear {
     fn of(heads: Vec<HeadSettings>) -> Self {
         let settings = LineSettings::default();
-        let line = Listener::new(settings, Box::new(DartEar::new(settings, heads)));
-        let mut ear = Self { line, now: Instant::START, told: Vec::new(), trace: Vec::new() };
-        ear.line.handle_link(true, ear.now);
-        ear
+        Self(Hearing::new(settings, Box::new(DartEar::new(settings, heads))))
     }
 
     fn new() -> Self {
         Self::of(vec![head()])
-    }
-
-    /// Bytes as they come over the wire at 9600 bit/s, after a turnaround of 10 ms.
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.wait(Duration::from_millis(10));
-        for byte in bytes {
-            self.wait(Duration::from_micros(1_146));
-            self.line.handle_bytes(&[*byte], self.now);
-        }
-        self.drain();
     }
 
     fn say(&mut self, frame: &str) {
@@ -79,48 +75,6 @@ impl Ear {
             self.say(EOT);
             self.wait(Duration::from_millis(100));
         }
-    }
-
-    fn wait(&mut self, time: Duration) {
-        let end = self.now + time;
-        while let Some(due) = self.line.poll_timeout().filter(|due| *due <= end) {
-            self.now = self.now.max(due);
-            self.line.handle_timeout(self.now);
-        }
-        self.now = end;
-        self.drain();
-    }
-
-    fn drain(&mut self) {
-        while let Some(from) = self.line.poll_event() {
-            self.told.push((from.fp, from.event));
-        }
-        while let Some(frame) = self.line.poll_trace() {
-            self.trace.push((frame.verdict, frame.bytes));
-        }
-    }
-
-    fn events(&self) -> Vec<PumpEvent> {
-        self.told.iter().map(|(_, event)| event.clone()).collect()
-    }
-
-    fn has(&self, event: &PumpEvent) -> bool {
-        self.told.iter().any(|(_, told)| told == event)
-    }
-
-    fn ends(&self) -> Vec<(Option<NozzleId>, Volume, Money, Option<Volume>)> {
-        let end = |event: &PumpEvent| match event {
-            PumpEvent::Ended { reading, totaliser, .. } => {
-                Some((reading.nozzle, reading.volume, reading.amount, *totaliser))
-            }
-            _ => None,
-        };
-        self.events().iter().filter_map(end).collect()
-    }
-
-    fn snapshots(&self) -> Vec<Snapshot> {
-        let of = |event: PumpEvent| if let PumpEvent::Snapshot(snapshot) = event { Some(snapshot) } else { None };
-        self.events().into_iter().filter_map(of).collect()
     }
 }
 
@@ -357,8 +311,8 @@ fn silence_is_told_and_what_stood_before_is_told_again_only_if_the_pump_has_no_n
     assert_eq!(ear.snapshots()[1].state, State::Idle);
     assert!(ear.snapshots()[1].totalisers.is_empty());
 
-    ear.line.handle_link(false, ear.now);
-    ear.line.handle_link(true, ear.now);
+    ear.link(false);
+    ear.link(true);
     ear.idle(Duration::from_secs(5));
     assert_eq!(ear.snapshots().len(), 2, "we were deaf: anything may have happened");
 }
@@ -366,7 +320,7 @@ fn silence_is_told_and_what_stood_before_is_told_again_only_if_the_pump_has_no_n
 #[test]
 fn every_word_of_the_core_is_refused_or_ignored() {
     let mut ear = begun();
-    ear.line.handle_command(FP, &order(7, Preset::Volume(Volume::new(20_000))), ear.now);
+    ear.command(FP, &order(7, Preset::Volume(Volume::new(20_000))));
     let others = [
         PumpCommand::Withdraw,
         PumpCommand::Stop,
@@ -375,7 +329,7 @@ fn every_word_of_the_core_is_refused_or_ignored() {
         PumpCommand::SetPrices([(NOZZLE, price(9_000))].into()),
     ];
     for command in others {
-        ear.line.handle_command(FP, &command, ear.now);
+        ear.command(FP, &command);
     }
     ear.idle(Duration::from_secs(1));
     let refused = |event: &PumpEvent| matches!(event, PumpEvent::Refused { release: ReleaseId(7), why: Refusal::Faulty(why) } if why.contains("only listens"));

@@ -1,38 +1,16 @@
 //! Every frame of the vector file: good ones decode to the stated meaning, wrong ones are refused.
 
+#[path = "common/vectors.rs"]
+mod vectors;
+
 use pump_drivers::dart::{StreamDecoder, decode_line};
 use pump_drivers::hex::Direction;
 use pump_drivers::protocol::FrameDecoder;
 use serde_json::Value;
-
-struct Vector {
-    hex: String,
-    bytes: Vec<u8>,
-    direction: Direction,
-    decoded: Value,
-    checksum: String,
-}
+use vectors::Vector;
 
 fn vectors() -> Vec<Vector> {
-    let all: Vec<Value> =
-        serde_json::from_str(include_str!("data/dart-vectors.json")).expect("the vector file is JSON");
-    assert_eq!(all.len(), 133);
-    all.into_iter()
-        .map(|vector| {
-            let hex = vector["hex"].as_str().expect("hex").to_owned();
-            Vector {
-                bytes: hex.split(' ').map(|byte| u8::from_str_radix(byte, 16).expect("hex")).collect(),
-                hex,
-                direction: match vector["direction"].as_str().expect("direction") {
-                    "controller_to_pump" => Direction::Controller,
-                    "pump_to_controller" => Direction::Pump,
-                    other => panic!("unknown direction {other}"),
-                },
-                decoded: vector["decoded"].clone(),
-                checksum: vector["checksum"].as_str().expect("checksum").to_owned(),
-            }
-        })
-        .collect()
+    vectors::load(include_str!("data/dart-vectors.json"), 133)
 }
 
 fn line_of(bytes: &[u8]) -> String {

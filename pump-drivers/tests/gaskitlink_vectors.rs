@@ -1,39 +1,18 @@
 //! Every frame of the vector file and of the worked exchanges: read as stated, written byte for byte, refused when damaged.
 
+#[path = "common/vectors.rs"]
+mod vectors;
+
 use pump_drivers::gaskitlink::frame::{decode, encode};
 use pump_drivers::gaskitlink::message::{ControllerSays, PumpSays};
 use pump_drivers::gaskitlink::{StreamDecoder, decode_line};
-use pump_drivers::hex::{Direction, bytes_of, hex_of};
+use pump_drivers::hex::{Direction, hex_of};
 use pump_drivers::protocol::FrameDecoder;
 use serde_json::Value;
-
-struct Vector {
-    hex: String,
-    bytes: Vec<u8>,
-    direction: Direction,
-    decoded: Value,
-}
+use vectors::Vector;
 
 fn vectors() -> Vec<Vector> {
-    let all: Vec<Value> =
-        serde_json::from_str(include_str!("data/gaskitlink-vectors.json")).expect("the vector file is JSON");
-    assert_eq!(all.len(), 21);
-    all.into_iter()
-        .map(|vector| {
-            let hex = vector["hex"].as_str().expect("hex").to_owned();
-            assert_eq!(vector["expect"], "accept");
-            Vector {
-                bytes: bytes_of(&hex).expect("hex"),
-                hex,
-                direction: match vector["direction"].as_str().expect("direction") {
-                    "host->dispenser" => Direction::Controller,
-                    "dispenser->host" => Direction::Pump,
-                    other => panic!("unknown direction {other}"),
-                },
-                decoded: vector["decoded"].clone(),
-            }
-        })
-        .collect()
+    vectors::load(include_str!("data/gaskitlink-vectors.json"), 21)
 }
 
 fn word(direction: Direction) -> &'static str {

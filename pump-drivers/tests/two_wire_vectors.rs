@@ -1,40 +1,18 @@
 //! Every word and block of the vector file: good ones decode to the stated meaning and encode back, wrong ones are refused.
 
+#[path = "common/vectors.rs"]
+mod vectors;
+
 use pump_drivers::hex::Direction;
 use pump_drivers::protocol::FrameDecoder;
 use pump_drivers::two_wire::block::{Digits, HostBlock, Level, Limits};
 use pump_drivers::two_wire::word::{Command, PumpNumber};
 use pump_drivers::two_wire::{StreamDecoder, block::GradeIndex, decode_line};
 use serde_json::Value;
-
-struct Vector {
-    hex: String,
-    bytes: Vec<u8>,
-    direction: Direction,
-    decoded: Value,
-    checksum: String,
-}
+use vectors::Vector;
 
 fn vectors() -> Vec<Vector> {
-    let all: Vec<Value> =
-        serde_json::from_str(include_str!("data/two-wire-vectors.json")).expect("the vector file is JSON");
-    assert_eq!(all.len(), 56);
-    all.into_iter()
-        .map(|vector| {
-            let hex = vector["hex"].as_str().expect("hex").to_owned();
-            Vector {
-                bytes: hex.split(' ').map(|byte| u8::from_str_radix(byte, 16).expect("hex")).collect(),
-                hex,
-                direction: match vector["direction"].as_str().expect("direction") {
-                    "controller_to_pump" => Direction::Controller,
-                    "pump_to_controller" => Direction::Pump,
-                    other => panic!("unknown direction {other}"),
-                },
-                decoded: vector["decoded"].clone(),
-                checksum: vector["checksum"].as_str().expect("checksum").to_owned(),
-            }
-        })
-        .collect()
+    vectors::load(include_str!("data/two-wire-vectors.json"), 56)
 }
 
 fn stream(bytes: &[u8], direction: Direction) -> Vec<Value> {

@@ -23,7 +23,7 @@ const ANSWER_DUE: Duration = Duration::from_secs(60);
 /// A stop waits no longer than this to hear whether it was answered before: a store that stands still must not keep fuel flowing, and to
 /// stop twice does no harm.
 const STOP_WAIT: Duration = Duration::from_millis(100);
-/// Places above the bound for stops, so that no flood keeps one out.
+/// Stops that may wait whatever else does, so that no flood keeps one out.
 const STOP_PLACES: usize = 16;
 /// Places above the bound for orders that are only to be refused: each of them is somebody's money and gets a recorded end.
 const REFUSED_PLACES: usize = 2_048;
@@ -68,8 +68,8 @@ impl Open {
 /// All open commands.
 #[derive(Debug)]
 pub(super) struct Commands {
-    keys: KeySet,
-    station: StationId,
+    pub(super) keys: KeySet,
+    pub(super) station: StationId,
     places: usize,
     open: BTreeMap<CommandId, Open>,
     unreadable_answered: Option<Instant>,
@@ -120,8 +120,13 @@ impl Commands {
         waiting.map(|(id, _)| id.clone()).collect()
     }
 
-    fn has_place_for(&self, opened: &Opened) -> bool {
-        self.open.len() < self.places + if opened.is_stop() { STOP_PLACES } else { 0 }
+    /// A stop that can be carried out has places of its own: neither orders that wait to be refused nor stops of nonsense fill them.
+    fn has_place_for(&self, opened: &Opened, now: UtcTime) -> bool {
+        if self.open.len() < self.places {
+            return true;
+        }
+        let stops = || self.open.values().filter(|open| open.opened.is_stop()).count();
+        opened.is_stop() && opened.read(now).is_ok() && stops() < STOP_PLACES
     }
 
     fn note_unkept(&mut self, id: CommandId, answer: Remembered) {
@@ -169,13 +174,13 @@ impl Link {
             return;
         }
         match command::open(payload, &self.commands.keys, &self.commands.station) {
-            Err(refused) => self.refuse_unopened(&refused, delivery, now),
+            Err(refused) => self.refuse_unopened(&refused, Some(delivery), now),
             Ok(opened) if opened.is_remembered() => self.admit(opened, delivery, now),
-            Ok(opened) => self.acknowledge_records(&opened, delivery, now.utc),
+            Ok(opened) => self.acknowledge_records(&opened, Some(delivery), now.utc),
         }
     }
 
-    fn refuse_unopened(&mut self, refused: &LinkReply, delivery: DeliveryId, now: Now) {
+    pub(super) fn refuse_unopened(&mut self, refused: &LinkReply, delivery: Option<DeliveryId>, now: Now) {
         if refused.answer == Answer::BadSignature {
             self.counters.bad_signatures += 1;
             let last = self.commands.bad_signature_noticed;
@@ -191,12 +196,12 @@ impl Link {
             let last = self.commands.unreadable_answered;
             if last.is_some_and(|last| now.mono.since(last) < UNREADABLE_PAUSE) {
                 *unanswered += 1;
-                self.out.push_back(Output::Acknowledge(delivery));
+                self.out.extend(delivery.map(Output::Acknowledge));
                 return;
             }
             self.commands.unreadable_answered = Some(now.mono);
         }
-        self.reply(link_data(refused, false), Some(delivery), now.utc);
+        self.reply(link_data(refused, false), delivery, now.utc);
     }
 
     /// A command that is remembered: first ask whether it was answered before.
@@ -211,7 +216,7 @@ impl Link {
             self.reply(again, Some(delivery), now.utc);
             return;
         }
-        let overloaded = !self.commands.has_place_for(&opened);
+        let overloaded = !self.commands.has_place_for(&opened, now.utc);
         let refused_place = opened.is_order() && self.commands.open.len() < self.commands.places + REFUSED_PLACES;
         if overloaded {
             self.counters.overloaded += 1;
@@ -244,7 +249,7 @@ impl Link {
     }
 
     /// `fuel.ack.v1` and `fuel.nack.v1`: replied to only when refused.
-    fn acknowledge_records(&mut self, opened: &Opened, delivery: DeliveryId, at: UtcTime) {
+    pub(super) fn acknowledge_records(&mut self, opened: &Opened, delivery: Option<DeliveryId>, at: UtcTime) {
         let done = match opened.read(at) {
             Err(refused) => Err(refused),
             Ok(Inbound::Ack(ack)) => self.outbox.handle_ack(&ack).map_err(|_| overloaded(opened)),
@@ -254,8 +259,8 @@ impl Link {
             Ok(_) => Ok(()),
         };
         match done {
-            Ok(()) => self.out.push_back(Output::Acknowledge(delivery)),
-            Err(refused) => self.reply(link_data(&refused, false), Some(delivery), at),
+            Ok(()) => self.out.extend(delivery.map(Output::Acknowledge)),
+            Err(refused) => self.reply(link_data(&refused, false), delivery, at),
         }
     }
 

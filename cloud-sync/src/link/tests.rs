@@ -12,31 +12,42 @@ use forecourt::ids::OrderId;
 use forecourt::time::ClockQuality;
 use serde_json::json;
 
-struct Scene {
-    link: Link,
-    store: MemoryStore,
-    now: Now,
-    published: Vec<Message>,
-    commands: Vec<Command>,
+pub(super) struct Scene {
+    pub(super) link: Link,
+    pub(super) store: MemoryStore,
+    pub(super) now: Now,
+    pub(super) published: Vec<Message>,
+    pub(super) commands: Vec<Command>,
     acknowledged: Vec<u64>,
-    notices: Vec<Notice>,
+    pub(super) notices: Vec<Notice>,
     next_delivery: u64,
     /// Whether the site answers at once.
     site_answers: bool,
     /// Whether the store answers at once.
     store_answers: bool,
     asks: Vec<StoreAsk>,
+    pub(super) posts: Vec<outbox::EventMessage>,
     disconnects: u32,
 }
 
 impl Scene {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// Down, with a fallback road.
+    pub(super) fn with_road(road: road::Settings) -> Self {
+        Self::with(Some(road))
+    }
+
+    fn with(road: Option<road::Settings>) -> Self {
         let settings = Settings {
             station: station(),
             boot: Uuid::from_u128(7),
             prefix: "fuel/v1".into(),
             keys: keys(),
             outbox: outbox::Settings::default(),
+            road,
             commands: 12,
         };
         let utc = UtcTime::parse("2026-11-21T08:30:00Z").expect("a time");
@@ -52,6 +63,7 @@ impl Scene {
             site_answers: true,
             store_answers: true,
             asks: Vec::new(),
+            posts: Vec::new(),
             disconnects: 0,
         };
         scene.tell(Input::Nozzle(Box::new(nozzle_view(1))));
@@ -66,7 +78,14 @@ impl Scene {
         scene
     }
 
-    fn tell(&mut self, input: Input) {
+    /// The daemon counts so many records that wait.
+    pub(super) fn waiting(&mut self, pending: u64) {
+        let mut view = station_view();
+        view.outbox.pending = pending;
+        self.tell(Input::Station(Box::new(view)));
+    }
+
+    pub(super) fn tell(&mut self, input: Input) {
         self.link.handle(input, self.now);
         self.drain();
     }
@@ -81,6 +100,7 @@ impl Scene {
                     self.link.handle(Input::Store(Box::new(answer)), self.now);
                 }
                 Output::Ask(ask) => self.asks.push(ask),
+                Output::Post(post) => self.posts.push(post),
                 Output::Command(command) => {
                     self.commands.push((*command).clone());
                     if self.site_answers {
@@ -114,7 +134,7 @@ impl Scene {
         }
     }
 
-    fn advance(&mut self, milliseconds: u64) {
+    pub(super) fn advance(&mut self, milliseconds: u64) {
         self.now.mono = self.now.mono + Duration::from_millis(milliseconds);
         self.now.utc = self.now.utc.plus_ms(i64::try_from(milliseconds).expect("in range"));
         self.link.handle_timeout(self.now);
@@ -318,6 +338,26 @@ fn a_bad_signature_is_a_security_event() {
     let real = scene.stop_command("cmd-1");
     scene.receive(real);
     assert_eq!(scene.results(), [result("stopped", false)]);
+}
+
+#[test]
+fn neither_orders_that_are_refused_nor_stops_of_nonsense_keep_out_a_stop() {
+    let mut scene = Scene::connected();
+    scene.site_answers = false;
+    scene.store_answers = false;
+    for number in 0..100 {
+        let order = json!({"order_id": format!("o-{number}"), "nozzle": 1, "grade": "92", "limit": {"amount_minor": 1_000},
+            "currency": "CNY", "unit_price_micros": 7_450_000, "expires_at": "2026-11-21T08:40:00Z", "basis": "prepaid"});
+        let order = scene.command(&format!("order-{number}"), "fuel.order.authorise.v1", order);
+        scene.receive(order);
+        let nonsense = json!({"nozzle": "all", "reason": "r"});
+        let nonsense = scene.command(&format!("no-{number}"), "fuel.nozzle.stop.v1", nonsense);
+        scene.receive(nonsense);
+    }
+    let stop = scene.stop_command("stop");
+    scene.receive(stop);
+    scene.advance(100);
+    assert!(scene.commands.iter().any(|command| command.id.as_str() == "stop"));
 }
 
 #[test]

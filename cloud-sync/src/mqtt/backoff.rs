@@ -6,6 +6,8 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 /// A connection that lasted this long was good: the next wait starts at the beginning.
 const GOOD: Duration = Duration::from_secs(10);
+/// After so many connections in a row that did not last, another broker may be better.
+const FLAPS: u32 = 3;
 
 /// The wait before the next attempt, and the broker it goes to.
 #[derive(Debug)]
@@ -13,13 +15,20 @@ pub struct Backoff {
     brokers: usize,
     broker: usize,
     ceiling: Duration,
+    short: u32,
 }
 
 impl Backoff {
-    /// Nothing tried yet.
+    /// Nothing tried yet; begins with the first broker.
     #[must_use]
     pub const fn new(brokers: usize) -> Self {
-        Self { brokers, broker: 0, ceiling: FIRST }
+        Self::starting_at(brokers, 0)
+    }
+
+    /// Nothing tried yet; begins with the one that was good in an earlier run.
+    #[must_use]
+    pub const fn starting_at(brokers: usize, broker: usize) -> Self {
+        Self { brokers, broker: if broker < brokers { broker } else { 0 }, ceiling: FIRST, short: 0 }
     }
 
     /// Index of the broker to try now.
@@ -31,13 +40,30 @@ impl Backoff {
     /// An attempt is over; `lasted` is `None` where the broker never accepted us. Gives the longest wait; the jitter shortens it.
     pub fn handle_ended(&mut self, lasted: Option<Duration>) -> Duration {
         match lasted {
-            Some(lasted) if lasted >= GOOD => self.ceiling = FIRST,
-            Some(_) => {}
-            None => self.broker = (self.broker + 1) % self.brokers.max(1),
+            Some(lasted) if lasted >= GOOD => {
+                self.ceiling = FIRST;
+                self.short = 0;
+            }
+            Some(_) if self.short + 1 < FLAPS => self.short += 1,
+            Some(_) | None => {
+                self.broker = (self.broker + 1) % self.brokers.max(1);
+                self.short = 0;
+            }
         }
+        self.wait()
+    }
+
+    /// An attempt failed, and the same broker is to be tried once more. Gives the longest wait.
+    pub fn wait(&mut self) -> Duration {
         let wait = self.ceiling;
         self.ceiling = (self.ceiling * 2).min(LONGEST);
         wait
+    }
+
+    /// All is well: the next wait starts at the beginning.
+    pub const fn reset(&mut self) {
+        self.ceiling = FIRST;
+        self.short = 0;
     }
 }
 
@@ -71,5 +97,36 @@ mod tests {
         backoff.handle_ended(None);
         backoff.handle_ended(None);
         assert_eq!(backoff.broker(), 0);
+    }
+
+    #[test]
+    fn an_earlier_runs_good_broker_comes_first_if_it_is_still_named() {
+        assert_eq!(Backoff::starting_at(3, 2).broker(), 2);
+        assert_eq!(Backoff::starting_at(2, 2).broker(), 0);
+    }
+
+    #[test]
+    fn a_broker_that_drops_us_again_and_again_is_left_for_the_next() {
+        let mut backoff = Backoff::new(2);
+        let flap = Some(Duration::from_secs(1));
+        let brokers: Vec<usize> = (0..4)
+            .map(|_| {
+                backoff.handle_ended(flap);
+                backoff.broker()
+            })
+            .collect();
+        assert_eq!(brokers, [0, 0, 1, 1]);
+        backoff.handle_ended(Some(GOOD));
+        backoff.handle_ended(flap);
+        backoff.handle_ended(flap);
+        assert_eq!(backoff.broker(), 1, "a good connection in between counts for it");
+    }
+
+    #[test]
+    fn every_broker_is_tried_while_none_answers_and_the_wait_grows_across_them() {
+        let mut backoff = Backoff::starting_at(3, 1);
+        let tried: Vec<(usize, u64)> =
+            (0..5).map(|_| (backoff.broker(), backoff.handle_ended(None).as_secs())).collect();
+        assert_eq!(tried, [(1, 1), (2, 2), (0, 4), (1, 8), (2, 16)]);
     }
 }

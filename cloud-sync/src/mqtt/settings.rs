@@ -1,9 +1,8 @@
 //! Where the broker is and how the connection is secured.
 
+use crate::tls::{self, BadTls, Seen, TlsMaterial};
 use rumqttc::{MqttOptions, TlsConfiguration, Transport};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -41,13 +40,8 @@ pub enum BadSettings {
     #[error("{0} needs TLS: give the broker's certificate authority and the station's certificate and key")]
     NoTls(String),
     /// A certificate or key cannot be used.
-    #[error("the {what} cannot be used: {why}")]
-    Pem {
-        /// Which.
-        what: &'static str,
-        /// Why.
-        why: String,
-    },
+    #[error("{0}")]
+    Tls(#[from] BadTls),
 }
 
 impl FromStr for BrokerUrl {
@@ -96,29 +90,13 @@ impl BrokerUrl {
     }
 }
 
-/// Certificates and key as PEM.
-#[derive(Clone)]
-pub struct TlsMaterial {
-    /// Authorities that the broker's certificate is checked against.
-    pub authorities: Vec<u8>,
-    /// The station's certificate chain.
-    pub certificate: Vec<u8>,
-    /// Its private key.
-    pub key: Vec<u8>,
-}
-
-impl std::fmt::Debug for TlsMaterial {
-    /// Never the key.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TlsMaterial").finish_non_exhaustive()
-    }
-}
-
 /// Where and how to connect.
 #[derive(Clone, Debug)]
 pub struct LinkSettings {
     /// Brokers; the last good one is tried first.
     pub brokers: Vec<BrokerUrl>,
+    /// The last good one of an earlier run.
+    pub last_good: Option<BrokerUrl>,
     /// Needed for `mqtts://`.
     pub tls: Option<TlsMaterial>,
     /// Allows `mqtt://` to another machine.
@@ -129,74 +107,54 @@ pub struct LinkSettings {
     pub keep_alive: Duration,
 }
 
-/// Settings that were checked, with the TLS configuration made of them.
-#[derive(Debug)]
-pub(super) struct Checked {
-    pub(super) settings: LinkSettings,
-    tls: Option<Arc<ClientConfig>>,
-}
+/// What is shown to brokers; `None` where none is reached over TLS.
+pub(super) type Shown = Option<Arc<ClientConfig>>;
 
-impl Checked {
-    pub(super) fn new(settings: LinkSettings) -> Result<Self, BadSettings> {
-        if settings.brokers.is_empty() {
-            return Err(BadSettings::NoBroker);
-        }
-        for broker in &settings.brokers {
-            if broker.is_exposed() && !settings.allow_plaintext {
-                return Err(BadSettings::Plaintext(broker.to_string()));
-            }
-            if broker.tls && settings.tls.is_none() {
-                return Err(BadSettings::NoTls(broker.to_string()));
-            }
-        }
-        let tls = settings.tls.as_ref().map(client_config).transpose()?.map(Arc::new);
-        Ok(Self { settings, tls })
-    }
-
-    pub(super) fn options(&self, broker: &BrokerUrl, clean_session: bool) -> MqttOptions {
-        let mut options = MqttOptions::new(&self.settings.client_id, &broker.host, broker.port);
+impl LinkSettings {
+    /// What rumqttc is told for one connection.
+    pub(super) fn options(&self, broker: &BrokerUrl, clean_session: bool, tls: &Shown) -> MqttOptions {
+        let mut options = MqttOptions::new(&self.client_id, &broker.host, broker.port);
         options
-            .set_keep_alive(self.settings.keep_alive.max(Duration::from_secs(1)))
+            .set_keep_alive(self.keep_alive.max(Duration::from_secs(1)))
             .set_clean_session(clean_session)
             .set_manual_acks(true)
             .set_inflight(PACKET_IDS)
             .set_max_packet_size(LARGEST_IN, LARGEST_OUT);
-        if let Some(config) = self.tls.as_ref().filter(|_| broker.tls) {
+        if let Some(config) = tls.as_ref().filter(|_| broker.tls) {
             options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::clone(config))));
         }
         options
     }
-}
 
-impl LinkSettings {
+    /// Index of the broker to begin with.
+    pub(super) fn first(&self) -> usize {
+        let last_good = self.last_good.as_ref();
+        last_good.and_then(|last| self.brokers.iter().position(|broker| broker == last)).unwrap_or(0)
+    }
+
     /// Checks the settings without connecting.
     ///
     /// # Errors
     /// [`BadSettings`] with the first problem.
     pub fn check(&self) -> Result<(), BadSettings> {
-        Checked::new(self.clone()).map(|_| ())
+        self.check_and_show(None).map(|_| ())
     }
-}
 
-fn client_config(material: &TlsMaterial) -> Result<ClientConfig, BadSettings> {
-    let bad = |what| move |why: String| BadSettings::Pem { what, why };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(&material.authorities).map_err(bad("certificate authority"))? {
-        roots.add(certificate).map_err(|why| bad("certificate authority")(why.to_string()))?;
+    /// Checks the settings and makes the TLS configuration.
+    pub(super) fn check_and_show(&self, seen: Option<Seen>) -> Result<Shown, BadSettings> {
+        if self.brokers.is_empty() {
+            return Err(BadSettings::NoBroker);
+        }
+        for broker in &self.brokers {
+            if broker.is_exposed() && !self.allow_plaintext {
+                return Err(BadSettings::Plaintext(broker.to_string()));
+            }
+            if broker.tls && self.tls.is_none() {
+                return Err(BadSettings::NoTls(broker.to_string()));
+            }
+        }
+        Ok(self.tls.as_ref().map(|material| tls::client_config(material, seen)).transpose()?.map(Arc::new))
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|why| bad("TLS configuration")(why.to_string()))?
-        .with_root_certificates(roots);
-    let chain = certificates(&material.certificate).map_err(bad("client certificate"))?;
-    let key = PrivateKeyDer::from_pem_slice(&material.key).map_err(|why| bad("client key")(why.to_string()))?;
-    builder.with_client_auth_cert(chain, key).map_err(|why| bad("client certificate")(why.to_string()))
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|why| why.to_string())?;
-    if found.is_empty() { Err("no certificate in the file: it must be PEM".into()) } else { Ok(found) }
 }
 
 #[cfg(test)]
@@ -206,6 +164,7 @@ mod tests {
     fn settings(url: &str, allow_plaintext: bool) -> LinkSettings {
         LinkSettings {
             brokers: vec![url.parse().expect("an address")],
+            last_good: None,
             tls: None,
             allow_plaintext,
             client_id: "st-1".into(),
@@ -241,6 +200,6 @@ mod tests {
     fn a_file_that_holds_no_certificate_is_named() {
         let mut wrong = settings("mqtts://broker.example", false);
         wrong.tls = Some(TlsMaterial { authorities: b"nothing".to_vec(), certificate: vec![], key: vec![] });
-        assert!(matches!(wrong.check(), Err(BadSettings::Pem { what: "certificate authority", .. })));
+        assert!(matches!(wrong.check(), Err(BadSettings::Tls(BadTls::Pem { what: "client certificate", .. }))));
     }
 }

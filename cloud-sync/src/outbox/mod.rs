@@ -4,9 +4,12 @@
 //! three places: *ready* with its bytes, *sent* and waiting for its acknowledgement, or asked for again from the store.
 
 pub mod ask;
+mod posts;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+
+pub use posts::PostEnd;
 
 use crate::outbox::ask::{StoreAnswer, StoreAsk};
 use crate::outbox::store::{Ack, PRIORITIES, Refused, Row, StoreFault};
@@ -145,6 +148,7 @@ pub struct Outbox {
     pause: Option<Instant>,
     notices: VecDeque<Notice>,
     unknown_acks: u64,
+    posts: posts::Posts,
 }
 
 /// The outbox can take no more of this now.
@@ -179,6 +183,7 @@ impl Outbox {
             pause: None,
             notices: VecDeque::new(),
             unknown_acks: 0,
+            posts: posts::Posts::default(),
         }
     }
 
@@ -203,15 +208,7 @@ impl Outbox {
     /// The link is up: everything sent and not settled goes again, the most important first.
     pub fn handle_connected(&mut self, now: Instant) {
         self.connected = true;
-        for (sequence, sent) in &mut self.sent {
-            if !self.ready.contains_key(&(sent.priority, *sequence)) {
-                sent.times = 0;
-                if let Some(due) = sent.due.replace(now) {
-                    self.due.remove(&(due, *sequence));
-                }
-                self.due.insert((now, *sequence));
-            }
-        }
+        self.send_all_again(now);
     }
 
     /// The link is down. What was in flight counts as not sent.
@@ -220,6 +217,13 @@ impl Outbox {
         for (_, message) in core::mem::take(&mut self.in_flight) {
             if let Some(range) = message.extra {
                 self.resends.push_back(range);
+            }
+            // Due at once, for the other road if it is open.
+            for sequence in message.rows {
+                if let Some(sent) = self.sent.get_mut(&sequence).filter(|sent| sent.due.is_none()) {
+                    sent.due = Some(Instant::START);
+                    self.due.insert((Instant::START, sequence));
+                }
             }
         }
     }
@@ -362,7 +366,7 @@ impl Outbox {
         if let Some(ask) = self.asks.pop_front() {
             return Some(ask);
         }
-        if !self.connected {
+        if !self.has_road() {
             return None;
         }
         self.ask_again(now).or_else(|| self.ask_page()).or_else(|| self.ask_resend())
@@ -390,16 +394,11 @@ impl Outbox {
         };
         let id = PublishId(self.next_id);
         self.next_id += 1;
-        let mut message = InFlight { rows: Vec::with_capacity(rows.len()), extra: None };
+        let mut message = InFlight::default();
         if let (Some(first), Some(last)) = (extra.first(), extra.last()) {
             message.extra = Some((first.sequence, last.sequence));
         }
-        for Ready { row, times } in rows {
-            message.rows.push(row.sequence);
-            self.by_id.insert(row.id, row.sequence);
-            let sent = Sent { id: row.id, priority: row.priority, times: times + 1, due: None };
-            self.sent.insert(row.sequence, sent);
-        }
+        message.rows = rows.into_iter().map(|ready| self.note_sent(ready)).collect();
         self.in_flight.insert(id, message);
         Some(EventMessage { id, payload })
     }
@@ -412,12 +411,17 @@ impl Outbox {
     /// When to call [`Self::poll_ask`] again without any event.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let can_ask = self.connected && !self.reading_again && self.ready.len() <= self.settings.batch;
+        let can_ask = self.has_road() && !self.reading_again && self.ready.len() <= self.settings.batch;
         let due = self.due.first().map(|(due, _)| *due).filter(|_| can_ask);
         match (self.pause, due) {
             (Some(pause), _) => Some(pause),
             (None, due) => due,
         }
+    }
+
+    /// Records can go out somewhere.
+    const fn has_road(&self) -> bool {
+        self.connected || self.posts.open
     }
 
     fn unless_failed<T>(&mut self, result: Result<T, StoreFault>, now: Instant) -> Option<T> {
@@ -598,14 +602,18 @@ impl Outbox {
     /// The most important rows for one message: one, or a batch while more than a batch waits.
     fn take_ready(&mut self) -> Vec<Ready> {
         let many_wait = self.ready.len() > self.settings.batch || self.more_waits();
-        let most = if many_wait { self.settings.batch } else { 1 };
+        self.take(if many_wait { self.settings.batch } else { 1 }, |_, _| true)
+    }
+
+    /// The most important rows that are wanted, as many as go into one message.
+    fn take(&mut self, most: usize, wanted: impl Fn(&Self, u64) -> bool) -> Vec<Ready> {
         let mut room = self.settings.unsettled.saturating_sub(self.sent.len());
         let mut bytes = 0;
         let mut keys = Vec::new();
         for (key, ready) in &self.ready {
             // A row sent before has its place among the unsettled already.
             let is_new = !self.sent.contains_key(&key.1);
-            if is_new && room == 0 {
+            if (is_new && room == 0) || !wanted(self, key.1) {
                 continue;
             }
             bytes += ready.row.bytes.len() + 1;

@@ -4,7 +4,7 @@
 
 #![allow(dead_code, reason = "read by the schema's derive alone")]
 
-use forecourt::ids::{CustomerToken, Grade, OrderId};
+use forecourt::ids::{CustomerToken, Grade, OrderId, PriceSetId};
 use forecourt::time::UtcTime;
 use forecourt::units::Currency;
 use schemars::JsonSchema;
@@ -124,6 +124,118 @@ pub struct Watch {
     /// For how long.
     #[schemars(range(min = 30, max = 300))]
     ttl_s: u32,
+}
+
+/// `fuel.price.set.v1`.
+#[derive(JsonSchema)]
+pub struct PriceSet {
+    /// Its name, which sales bear.
+    price_set: PriceSetId,
+    /// From when on.
+    effective_at: UtcTime,
+    /// By grade; grades that are not named keep their price.
+    #[schemars(length(min = 1, max = 64))]
+    prices: Vec<GradePrice>,
+    /// No price may be above this.
+    #[schemars(range(min = 1, max = LARGEST))]
+    ceiling_micros: Option<i64>,
+}
+
+/// The price of a grade.
+#[derive(JsonSchema)]
+pub struct GradePrice {
+    /// Of what; each grade once.
+    grade: Grade,
+    /// Millionths of the major unit per litre. Zero is refused.
+    #[schemars(range(min = 0, max = LARGEST))]
+    unit_price_micros: i64,
+}
+
+/// `fuel.list.update.v1`.
+#[derive(JsonSchema)]
+#[schemars(tag = "kind", rename_all = "snake_case")]
+pub enum ListUpdate {
+    /// The whole list.
+    Full {
+        /// Which.
+        list: ListWord,
+        /// Its version from then on: higher than the one that stands.
+        #[schemars(range(min = 1, max = LARGEST))]
+        version: i64,
+        /// All entries.
+        entries: Vec<FullEntry>,
+    },
+    /// What changed.
+    Diff {
+        /// Which.
+        list: ListWord,
+        /// Its version from then on.
+        #[schemars(range(min = 1, max = LARGEST))]
+        version: i64,
+        /// The version that it was made for.
+        #[schemars(range(min = 0, max = LARGEST))]
+        base_version: i64,
+        /// Entries to set or to take off, each subject once.
+        entries: Vec<DiffEntry>,
+    },
+}
+
+/// The purpose of a list.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub enum ListWord {
+    /// Whoever is on it gets no fuel; with `grades`, none of those.
+    Deny,
+    /// Whoever is on it gets fuel by these rules.
+    Allow,
+}
+
+/// An entry of a whole list.
+#[derive(JsonSchema)]
+pub struct FullEntry {
+    /// Whom it is about.
+    #[schemars(flatten)]
+    subject: ListSubject,
+    /// What is said of the subject.
+    #[schemars(flatten)]
+    rule: ListRule,
+}
+
+/// An entry of what changed.
+#[derive(JsonSchema)]
+pub struct DiffEntry {
+    /// Whom it is about.
+    #[schemars(flatten)]
+    subject: ListSubject,
+    /// What is said of the subject.
+    #[schemars(flatten)]
+    rule: ListRule,
+    /// Take the subject off the list.
+    remove: Option<bool>,
+}
+
+/// A customer or a plate.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub enum ListSubject {
+    /// The orders' `customer`.
+    Customer(CustomerToken),
+    /// The orders' `plate_masked`, letter for letter.
+    Plate(#[schemars(length(min = 1, max = 32), regex(pattern = WORDS))] String),
+}
+
+/// What a list says of a subject.
+#[derive(JsonSchema)]
+pub struct ListRule {
+    /// Only these grades; left out for all.
+    #[schemars(length(min = 1, max = 64))]
+    grades: Option<Vec<Grade>>,
+    /// Most volume of one order.
+    #[schemars(range(min = 1, max = LARGEST))]
+    max_volume_ml: Option<i64>,
+    /// Most money a business day.
+    #[schemars(range(min = 1, max = LARGEST))]
+    day_amount_minor: Option<i64>,
 }
 
 /// The event id of a record.

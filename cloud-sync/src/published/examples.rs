@@ -10,7 +10,9 @@ use crate::wire::state::{
 };
 use forecourt::command::{Outcome, Reply};
 use forecourt::ids::{CommandId, FuellingPointId, Grade, NozzleId, OrderId, PriceSetId, StationId};
+use forecourt::list::ListVersion;
 use forecourt::order::ReleaseReason;
+use forecourt::price::{AppliedStatus, PriceApplied};
 use forecourt::pump::State;
 use forecourt::record::{Alarm, AlarmState, Audit, OrderReleased, OrderReview, Record, Unaccounted};
 use forecourt::testing;
@@ -92,6 +94,7 @@ pub(super) fn station() -> Example {
         outbox: OutboxView { pending: 1, oldest_at: Some(at(2_500)), set_aside: 0 },
         disk_free_mb: 27_310,
         price_set: Some(price_set()),
+        lists: [("deny", ListVersion(3))].into(),
     };
     Example::Data(view.data())
 }
@@ -193,6 +196,16 @@ pub(super) fn alarm() -> Example {
     }))
 }
 
+pub(super) fn price_applied() -> Example {
+    record(Record::PriceApplied(PriceApplied {
+        price_set: PriceSetId::new("PS-0008").expect("a price set"),
+        nozzle: NozzleId(3),
+        unit_price: UnitPrice::new(7_600_000),
+        status: AppliedStatus::Applied,
+        at: at(2_480),
+    }))
+}
+
 pub(super) fn audit() -> Example {
     record(Record::Audit(Audit {
         who: "platform".into(),
@@ -233,6 +246,25 @@ pub(super) fn unhold() -> Example {
 
 pub(super) fn watch() -> Example {
     Example::Data(json!({"nozzle": 3, "ttl_s": 60}))
+}
+
+pub(super) fn set_prices() -> Example {
+    Example::Data(json!({
+        "price_set": "PS-0008",
+        "effective_at": "2026-11-21T16:00:00.000Z",
+        "prices": [{"grade": "92", "unit_price_micros": 7_600_000}],
+        "ceiling_micros": 8_000_000
+    }))
+}
+
+pub(super) fn list_update() -> Example {
+    Example::Data(json!({
+        "list": "allow",
+        "version": 8,
+        "kind": "diff",
+        "base_version": 7,
+        "entries": [{"customer": "c-7f3a91", "grades": ["92"], "max_volume_ml": 60_000}]
+    }))
 }
 
 pub(super) fn ack() -> Example {

@@ -185,6 +185,8 @@ messages! {
         forecourt::record::Unaccounted, examples::unaccounted;
     Event "fuel.alarm.v1" "Something a person should know begins or ends." [&[]]
         forecourt::record::Alarm, examples::alarm;
+    Event "fuel.price.applied.v1" "What became of a price set at one nozzle." [&[]]
+        forecourt::price::PriceApplied, examples::price_applied;
     Event "fuel.audit.v1" "A person, or the platform for one, changed something." [&[]]
         forecourt::record::Audit, examples::audit;
     Command "fuel.order.authorise.v1" "Let a driver fuel once at one nozzle up to a limit." [ORDER]
@@ -201,6 +203,10 @@ messages! {
         commands::Nozzles, examples::unhold;
     Command "fuel.watch.v1" "Send live figures of a nozzle for a while." [&["watching", "unknown_nozzle"]]
         commands::Watch, examples::watch;
+    Command "fuel.price.set.v1" "Prices that come into force together, at each nozzle once it is free." [&["scheduled", "refused"]]
+        commands::PriceSet, examples::set_prices;
+    Command "fuel.list.update.v1" "A list of customers and plates: whole, or what changed." [&["updated", "version_gap"]]
+        commands::ListUpdate, examples::list_update;
     Command "fuel.ack.v1" "The platform has stored these records. Replied to only when refused." [&[]]
         commands::Ack, examples::ack;
     Command "fuel.nack.v1" "The platform refuses a record; after five refusals it is set aside. Replied to only when refused." [&[]]

@@ -9,7 +9,7 @@ use crate::wire::content::{BadContent, Members, record_id};
 use crate::wire::envelope::canonical;
 use crate::wire::jws::{Compact, KeySet};
 use crate::wire::reply::{Answer, LinkReply};
-use crate::wire::strict;
+use crate::wire::{lists, prices, strict};
 use forecourt::command::{Ask, Command, Nozzles};
 use forecourt::ids::{CommandId, CustomerToken, Grade, OrderId, StationId};
 use forecourt::order::{Basis, Limit, OrderRequest};
@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 /// A command's `time` may be this far ahead of our clock.
 const AHEAD_MS: i64 = 60_000;
-/// Every command but an authorise is too old after this.
+/// Every command but an authorise and a price set is too old after this.
 const OLDEST_MS: i64 = 5 * 60_000;
 /// `expires_at` is at most this long after `time`.
 const LONGEST_ORDER_MS: i64 = 30 * 60_000;
@@ -44,6 +44,8 @@ enum Kind {
     Hold,
     Unhold,
     Watch,
+    SetPrices,
+    UpdateList,
     Ack,
     Nack,
     Resend,
@@ -60,6 +62,8 @@ impl Kind {
             "fuel.nozzle.hold.v1" => Self::Hold,
             "fuel.nozzle.unhold.v1" => Self::Unhold,
             "fuel.watch.v1" => Self::Watch,
+            "fuel.price.set.v1" => Self::SetPrices,
+            "fuel.list.update.v1" => Self::UpdateList,
             "fuel.ack.v1" => Self::Ack,
             "fuel.nack.v1" => Self::Nack,
             "fuel.resend.v1" => Self::Resend,
@@ -229,7 +233,12 @@ impl Opened {
             let detail = format!("sent at {}, it is {now} here: set one of the clocks", self.time);
             return Err(self.answer(Answer::FromTheFuture, detail));
         }
-        if age > OLDEST_MS && self.kind != Kind::Authorise {
+        let too_old = match self.kind {
+            Kind::Authorise => false,
+            Kind::SetPrices => prices::is_too_late(Members::new(&self.data, "/data"), now),
+            _ => age > OLDEST_MS,
+        };
+        if too_old {
             let detail = format!("sent at {}, it is {now} here: send it anew", self.time);
             return Err(self.answer(Answer::TooOld, detail));
         }
@@ -253,6 +262,8 @@ impl Opened {
             Kind::Hold => Ask::Hold { nozzles: nozzles()?, reason: reason()? },
             Kind::Unhold => Ask::Unhold { nozzles: nozzles()?, reason: reason()? },
             Kind::Watch => Ask::Watch { nozzle: data.nozzle("nozzle")?, ttl_s: seconds(data, "ttl_s", 30, 300)? },
+            Kind::SetPrices => Ask::SetPrices(Box::new(prices::price_set(data)?)),
+            Kind::UpdateList => Ask::UpdateList(Box::new(lists::update(data)?)),
             Kind::Ack => return ack(data).map(Inbound::Ack),
             Kind::Nack => return Ok(Inbound::Nack { record: data.uuid("id")?, reason: reason()? }),
             Kind::Resend => {

@@ -15,6 +15,13 @@ pub struct BadContent {
     pub why: String,
 }
 
+impl BadContent {
+    /// The same fault, met below another place.
+    pub(super) fn below(self, place: &str) -> Self {
+        Self { at: format!("{place}{}", self.at), ..self }
+    }
+}
+
 /// Highest site-wide nozzle number.
 const LAST_NOZZLE: i64 = 999;
 
@@ -52,6 +59,11 @@ impl<'a> Members<'a> {
 
     pub(super) fn object(&self, name: &str) -> Result<&'a Map<String, Value>, BadContent> {
         self.require(name)?.as_object().ok_or_else(|| self.bad(name, "must be an object"))
+    }
+
+    pub(super) fn array(&self, name: &str) -> Result<&'a [Value], BadContent> {
+        let array = self.require(name)?.as_array();
+        array.map(Vec::as_slice).ok_or_else(|| self.bad(name, "must be an array"))
     }
 
     pub(super) fn text(&self, name: &str) -> Result<&'a str, BadContent> {

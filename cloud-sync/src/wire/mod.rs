@@ -5,6 +5,8 @@ pub mod command;
 mod content;
 pub mod envelope;
 pub mod jws;
+mod lists;
+mod prices;
 pub mod records;
 pub mod reply;
 pub mod state;

@@ -13,6 +13,7 @@ pub fn data(record: &Record) -> Value {
         Record::Review(review) => object(review),
         Record::Unaccounted(movement) => object(movement),
         Record::Alarm(alarm) => object(alarm),
+        Record::PriceApplied(applied) => object(applied),
         Record::Audit(audit) => object(audit),
     }
 }

@@ -6,11 +6,13 @@ use crate::wire::chain::sha256_hex;
 use crate::wire::envelope::canonical;
 use forecourt::hold::Hold;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, OrderId, PriceSetId, StationId};
+use forecourt::list::ListVersion;
 use forecourt::pump::{Capabilities, State};
 use forecourt::time::{ClockQuality, UtcTime};
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// CloudEvent type of [`StationView`].
@@ -106,6 +108,8 @@ pub struct StationView {
     pub disk_free_mb: u64,
     /// The price set in force; null before the first.
     pub price_set: Option<PriceSetId>,
+    /// Versions of the lists that stand, by the list's word.
+    pub lists: BTreeMap<&'static str, ListVersion>,
 }
 
 /// The program.
@@ -378,6 +382,7 @@ fn value(content: &impl Serialize) -> Value {
 pub mod testing {
     use super::{ClockView, Decimals, Layout, LayoutNozzle, Mode, NozzleView, OutboxView, Software, StationView};
     use forecourt::ids::{FuellingPointId, Grade, NozzleId};
+    use forecourt::list::ListVersion;
     use forecourt::pump::State;
     use forecourt::time::{ClockQuality, UtcTime};
     use forecourt::units::{Currency, UnitPrice};
@@ -419,6 +424,7 @@ pub mod testing {
             outbox: OutboxView { pending: 0, oldest_at: None, set_aside: 0 },
             disk_free_mb: 900,
             price_set: None,
+            lists: [("deny", ListVersion(3))].into(),
         }
     }
 
@@ -471,6 +477,7 @@ mod tests {
             "outbox",
             "disk_free_mb",
             "price_set",
+            "lists",
         ];
         expected.sort_unstable();
         assert_eq!(members(&data), expected);

@@ -3,16 +3,21 @@
 //! `systemd/edge.toml` shows every key with its default.
 
 mod check;
+mod consumers;
 mod problem;
 mod read;
+mod sold;
 mod walk;
 mod ways;
 
+pub use consumers::{Consumer, ConsumerKind};
 pub use problem::{ConfigFault, Problem, Severity};
 pub use pump_drivers::protocol::Protocol;
 pub use read::parse;
+pub use sold::{FuelKind, MostAtOnce, Unattended};
 pub use ways::Ways;
 
+use cloud_sync::https::HttpUrl;
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, PriceSetId, StationId};
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
@@ -27,10 +32,14 @@ pub struct Config {
     pub station: Station,
     /// How to reach the platform; without it the station runs alone.
     pub cloud: Option<Cloud>,
+    /// Who else gets records.
+    pub consumers: Vec<Consumer>,
     /// How long to wait for people and fuel.
     pub timers: SiteTimers,
     /// What an order may ask.
     pub limits: Limits,
+    /// Nobody serves at the station.
+    pub unattended: Option<Unattended>,
     /// When space runs out.
     pub disk: DiskLimits,
     /// What is sold.
@@ -85,6 +94,21 @@ pub struct Cloud {
     pub allow_plaintext: bool,
     /// What counts as received.
     pub ack: Ack,
+    /// The platform over HTTPS: the fallback road, and renewal of the certificate.
+    pub https: Option<Https>,
+}
+
+/// `https-*` keys of `[cloud]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Https {
+    /// Base address.
+    pub url: HttpUrl,
+    /// Whom we trust there; the same as for brokers unless said otherwise.
+    pub ca_file: Option<PathBuf>,
+    /// Without a broker for so long, records go this way.
+    pub after: Duration,
+    /// The daemon renews the station's certificate at two thirds of its life.
+    pub renew: bool,
 }
 
 /// One address of a broker.
@@ -127,6 +151,8 @@ pub struct SiteTimers {
     pub first_flow: Duration,
     /// A fuelling without flow ends after this.
     pub no_flow: Duration,
+    /// People are told of a price that is not in force this long after its moment.
+    pub price_overdue: Duration,
 }
 
 /// `[limits]`
@@ -134,6 +160,8 @@ pub struct SiteTimers {
 pub struct Limits {
     /// Most money one order may ask for.
     pub amount: Money,
+    /// Most money for one customer token and business day.
+    pub customer_day_amount: Money,
     /// Orders that may wait behind the armed one of a fuelling point.
     pub queue: u32,
     /// Minimum measured quantity: a smaller limit is refused.
@@ -166,10 +194,12 @@ pub struct GradeEntry {
     pub name: Option<String>,
     /// Price until the cloud sets another.
     pub unit_price: UnitPrice,
-    /// Most volume of one release.
-    pub max_volume: Volume,
-    /// Longest fuelling.
-    pub max_fill: Duration,
+    /// No price set may go above this.
+    pub ceiling: Option<UnitPrice>,
+    /// The most of one release where somebody serves.
+    pub attended: MostAtOnce,
+    /// The most of one release where nobody does.
+    pub unattended: MostAtOnce,
 }
 
 /// `[[line]]`: one wire.

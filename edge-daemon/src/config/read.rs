@@ -1,13 +1,16 @@
 //! From the text of a configuration to its types.
 
 use crate::config::check::{self, Local, Seen};
+use crate::config::consumers;
 use crate::config::problem::Problem;
+use crate::config::sold;
 use crate::config::walk::{Field, Found, Place, Report, Section};
 use crate::config::ways;
 use crate::config::{
-    Ack, Broker, Cloud, Config, Decimals, DiskLimits, Dispenser, Files, GradeEntry, Limits, Line, Log, LogFormat,
-    LogLevel, Mode, NozzleEntry, Observe, Parity, Port, Protocol, SiteTimers, Station, Tls, TraceRing,
+    Ack, Broker, Cloud, Config, Decimals, DiskLimits, Dispenser, Files, GradeEntry, Https, Limits, Line, Log,
+    LogFormat, LogLevel, Mode, NozzleEntry, Observe, Parity, Port, Protocol, SiteTimers, Station, Tls, TraceRing,
 };
+use cloud_sync::https::HttpUrl;
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, PriceSetId, StationId};
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
@@ -49,8 +52,11 @@ fn config(mut root: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -> 
     let station = root.section("station").and_then(|section| station(section, report));
     let currency = station.as_ref().map_or(Currency::CNY, |station| station.currency);
     let cloud = root.section_if_any("cloud").optional().map(|found| cloud(found.value, report, files));
+    let consumers = root.sections("consumers").optional();
+    let consumers = consumers.map_or(Some(Vec::new()), |found| consumers::read(found.value, report, files));
     let timers = root.section("timers").map(timers);
     let limits = root.section("limits").map(limits);
+    let unattended = root.section_if_any("unattended").optional().map(|found| sold::unattended(found.value, report));
     let disk = root.section("disk").map(disk);
 
     let mut seen = Seen::new(report);
@@ -86,8 +92,10 @@ fn config(mut root: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -> 
     Some(Config {
         station: station?,
         cloud,
+        consumers: consumers?,
         timers: timers?,
         limits: limits?,
+        unattended: unattended.flatten(),
         disk: disk?,
         grades,
         lines,
@@ -118,14 +126,14 @@ fn station(mut section: Section<'_, '_>, report: &Report<'_>) -> Option<Station>
     })
 }
 
-fn path(field: Field<&str>, report: &Report<'_>) -> Field<PathBuf> {
+pub(super) fn path(field: Field<&str>, report: &Report<'_>) -> Field<PathBuf> {
     field.check(report, "a path that begins with /", |text| {
         let path = PathBuf::from(text);
         if path.is_absolute() { Ok(path) } else { Err(format!("\"{text}\" is no absolute path")) }
     })
 }
 
-fn existing(field: Field<&str>, report: &Report<'_>, files: &dyn Files) -> Field<PathBuf> {
+pub(super) fn existing(field: Field<&str>, report: &Report<'_>, files: &dyn Files) -> Field<PathBuf> {
     path(field, report).check(report, "a file that the daemon's user can read", |path| {
         match files.trouble_with(&path) {
             None => Ok(path),
@@ -147,6 +155,7 @@ fn cloud(mut section: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -
     let key_file = existing(section.text("key-file"), report, files);
     let allow_plaintext = section.boolean("allow-plaintext").or(false);
     let ack = section.word("ack", &[("cloud", Ack::Cloud), ("broker", Ack::Broker)]).or(Ack::Cloud);
+    let https = https(&mut section, report, files, allow_plaintext);
 
     let brokers = brokers.map(|list| {
         if list.value.is_empty() {
@@ -154,9 +163,10 @@ fn cloud(mut section: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -
         }
         list.value.iter().map(|found| broker(found, report, allow_plaintext)).collect::<Vec<_>>()
     });
-    let secure = brokers.iter().flatten().any(|broker| broker.as_ref().is_some_and(|broker| broker.tls));
+    let secure = brokers.iter().flatten().any(|broker| broker.as_ref().is_some_and(|broker| broker.tls))
+        || https.as_ref().is_some_and(|https| https.url.is_secure());
     let tls = if secure {
-        let need = "a PEM file, as brokers are reached over mqtts";
+        let need = "a PEM file, as the platform is reached over TLS";
         let files_of =
             (ca_file.required(report, need), cert_file.required(report, need), key_file.required(report, need));
         if let Some(key) = &files_of.2
@@ -181,7 +191,40 @@ fn cloud(mut section: Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -
         tls,
         allow_plaintext,
         ack,
+        https,
     })
+}
+
+fn https(
+    section: &mut Section<'_, '_>,
+    report: &Report<'_>,
+    files: &dyn Files,
+    allow_plaintext: bool,
+) -> Option<Https> {
+    let url = url(section.text("https-url"), report, allow_plaintext).optional();
+    let ca_file = existing(section.text("https-ca-file"), report, files).optional();
+    let after = section.integer("https-after-s", 10..=86_400, " seconds").or(300);
+    let renew = section.boolean("renew").or(true);
+    Some(Https {
+        url: url?.value,
+        ca_file: ca_file.map(|found| found.value),
+        after: Duration::from_secs(u64::try_from(after).ok()?),
+        renew,
+    })
+}
+
+/// An address to post to; plain HTTP leaves the machine only when that is allowed.
+pub(super) fn url(field: Field<&str>, report: &Report<'_>, allow_plaintext: bool) -> Field<HttpUrl> {
+    let field = field.check(report, "https://HOST/ or https://HOST:PORT/PATH", |text| {
+        let url: HttpUrl = text.parse()?;
+        url.check(allow_plaintext).map(|()| url)
+    });
+    if let Field::Found(found) = &field
+        && found.value.is_exposed()
+    {
+        report.warning(&found.at, "plain HTTP: anyone on the way can read and change what is sent", "https://");
+    }
+    field
 }
 
 fn broker(found: &Found<&str>, report: &Report<'_>, allow_plaintext: bool) -> Option<Broker> {
@@ -243,6 +286,7 @@ fn timers(mut section: Section<'_, '_>) -> SiteTimers {
         lift_timeout: seconds(section.integer("lift-timeout-s", 30..=600, " seconds").or(120)),
         first_flow: seconds(section.integer("first-flow-s", 30..=180, " seconds").or(60)),
         no_flow: seconds(section.integer("no-flow-s", 30..=600, " seconds").or(60)),
+        price_overdue: seconds(section.integer("price-overdue-s", 60..=86_400, " seconds").or(600)),
     };
     section.finish();
     timers
@@ -251,6 +295,9 @@ fn timers(mut section: Section<'_, '_>) -> SiteTimers {
 fn limits(mut section: Section<'_, '_>) -> Limits {
     let limits = Limits {
         amount: Money::new(section.integer("amount-minor", 1..=99_999_999_999, " minor units").or(500_000)),
+        customer_day_amount: Money::new(
+            section.integer("customer-day-amount-minor", 1..=99_999_999_999, " minor units").or(500_000),
+        ),
         queue: u32::try_from(section.integer("queue", 0..=16, " orders").or(4)).unwrap_or(0),
         minimum_volume: Volume::new(section.integer("minimum-volume-ml", 0..=10_000, " ml").or(2_000)),
     };
@@ -279,10 +326,15 @@ fn grade(mut section: Section<'_, '_>, report: &Report<'_>, seen: &mut Seen<'_, 
     let price = section
         .integer("unit-price-micros", 1..=999_999_000_000, " millionths per litre")
         .required(report, "the price of a litre in millionths of the major unit: 7.45 is 7450000");
-    let max_volume = section.integer("max-volume-ml", 1_000..=999_999, " ml").or(100_000);
-    let max_fill = section.integer("max-fill-s", 60..=3_600, " seconds").or(600);
+    let ceiling = section.integer("ceiling-micros", 1..=999_999_000_000, " millionths per litre").optional();
+    let (attended, unattended) = sold::most_at_once(&mut section);
     section.finish();
     let unit_price = price.map(|found| UnitPrice::new(found.value));
+    if let (Some(ceiling), Some(price)) = (&ceiling, unit_price)
+        && ceiling.value < price.get()
+    {
+        report.error(&ceiling.at, "is below unit-price-micros", "the highest price allowed, or another price");
+    }
     if let Some(code) = &code {
         seen.grade(code, unit_price);
     }
@@ -290,8 +342,9 @@ fn grade(mut section: Section<'_, '_>, report: &Report<'_>, seen: &mut Seen<'_, 
         code: code?.value,
         name,
         unit_price: unit_price?,
-        max_volume: Volume::new(max_volume),
-        max_fill: seconds(max_fill),
+        ceiling: ceiling.map(|found| UnitPrice::new(found.value)),
+        attended,
+        unattended,
     })
 }
 

@@ -59,7 +59,7 @@ pub(super) fn read(
                 ..gaskitlink::Habits::default()
             })
         }
-        Protocol::TwoWire => Ways::TwoWire(two_wire_habits(section)),
+        Protocol::TwoWire => Ways::TwoWire(two_wire_habits(section, only_listens)),
         Protocol::Modbus => return by_profile(framing, section, report, files),
     };
     Some(ways)
@@ -115,20 +115,24 @@ fn profile(found: Option<Found<&str>>, report: &Report<'_>, files: &dyn Files) -
     }
 }
 
-fn two_wire_habits(section: &mut Section<'_, '_>) -> two_wire::Habits {
+fn two_wire_habits(section: &mut Section<'_, '_>, only_listens: bool) -> two_wire::Habits {
     use two_wire::{MoneyPreset, VolumePreset, Width};
     let usual = two_wire::Habits::default();
+    let report = section.report;
     let money =
         [("plain", MoneyPreset::Plain), ("level", MoneyPreset::Level), ("level-and-grade", MoneyPreset::LevelAndGrade)];
-    let decimals = section.integer("volume-preset-decimals", 0..=3, "").or(usual.volume_preset_decimals.into());
+    let money = for_control(report, only_listens, section.word("money-preset", &money));
+    let digits = section.word("volume-preset-digits", &[("five", VolumePreset::Five), ("six", VolumePreset::Six)]);
+    let digits = for_control(report, only_listens, digits);
+    let decimals = for_control(report, only_listens, section.integer("volume-preset-decimals", 0..=3, ""));
+    let decimals = decimals.or(usual.volume_preset_decimals.into());
     two_wire::Habits {
         width: section.word("digits", &[("six", Width::Six), ("eight", Width::Eight)]).or(usual.width),
-        money_preset: section.word("money-preset", &money).or(usual.money_preset),
-        volume_preset: section
-            .word("volume-preset-digits", &[("five", VolumePreset::Five), ("six", VolumePreset::Six)])
-            .or(usual.volume_preset),
+        money_preset: money.or(usual.money_preset),
+        volume_preset: digits.or(usual.volume_preset),
         volume_preset_decimals: u8::try_from(decimals).unwrap_or(usual.volume_preset_decimals),
-        all_stop_at_last: section.boolean("all-stop-at-last").or(usual.all_stop_at_last),
+        all_stop_at_last: for_control(report, only_listens, section.boolean("all-stop-at-last"))
+            .or(usual.all_stop_at_last),
         ..usual
     }
 }

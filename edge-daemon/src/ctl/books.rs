@@ -1,7 +1,8 @@
 //! `edgectl orders`, `outbox` and `sale`: the books, read while the daemon writes them.
 
 use crate::ctl::{Failure, Form, exit, show};
-use crate::store::{OrderView, OutboxView, Reader, SaleView};
+use crate::store::{ConsumerView, OrderView, OutboxView, Reader, SaleView};
+use forecourt::time::UtcTime;
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -34,16 +35,34 @@ fn order_row(order: &OrderView) -> Vec<String> {
 pub(super) fn outbox(reader: &Reader, form: &Form, out: &mut dyn Write, bold: bool) -> Result<(), Failure> {
     let (pending, set_aside) = reader.outbox_counts()?;
     let records = reader.outbox(form.limit)?;
+    let consumers = reader.consumers()?;
     if form.json {
-        let document = json!({"pending": pending, "set_aside": set_aside, "records": records});
+        let document = json!({"pending": pending, "set_aside": set_aside, "records": records, "consumers": consumers});
         return Ok(writeln!(out, "{document}")?);
     }
     writeln!(out, "{pending} pending, {set_aside} set aside")?;
+    if !consumers.is_empty() {
+        let rows: Vec<Vec<String>> = consumers.iter().map(consumer_row).collect();
+        show::table(out, &["CONSUMER", "TAKEN TO", "WAITING", "OLDEST", "PASSED OVER", "LAST TAKEN"], &rows, bold)?;
+    }
     if records.is_empty() {
         return Ok(());
     }
     let rows: Vec<Vec<String>> = records.iter().map(record_row).collect();
     Ok(show::table(out, &["SEQUENCE", "TIME", "TYPE", "ID", "STATE"], &rows, bold)?)
+}
+
+fn consumer_row(consumer: &ConsumerView) -> Vec<String> {
+    let time = |at: Option<UtcTime>| at.map_or("-".into(), |at| at.to_string());
+    let name = if consumer.active { consumer.name.clone() } else { format!("{} (not configured)", consumer.name) };
+    vec![
+        name,
+        consumer.cursor.to_string(),
+        consumer.waiting.to_string(),
+        time(consumer.oldest_at),
+        consumer.passed_over.to_string(),
+        time(consumer.taken_at),
+    ]
 }
 
 fn record_row(record: &OutboxView) -> Vec<String> {

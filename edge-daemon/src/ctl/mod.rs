@@ -2,6 +2,7 @@
 
 mod books;
 mod doctor;
+mod enrol;
 mod frames;
 mod probe;
 mod show;
@@ -27,7 +28,8 @@ mod exit {
     pub const CONFIG: u8 = 78;
 }
 
-/// Looks into a Forecourt Edge station. It only reads: nothing here changes what the station does.
+/// Looks into a Forecourt Edge station. It only reads: nothing here changes what the station does, but for enrol, which replaces
+/// its certificate.
 #[derive(Debug, Parser)]
 #[command(
     name = "edgectl",
@@ -65,7 +67,7 @@ enum Command {
         #[command(flatten)]
         form: Form,
     },
-    /// Lists the records that the platform has not acknowledged
+    /// Lists the records that the platform has not acknowledged, and how far other consumers have come
     Outbox {
         #[command(flatten)]
         place: Place,
@@ -114,6 +116,8 @@ enum Command {
         #[arg(long)]
         stream: bool,
     },
+    /// Gets a certificate for the station from the platform, and puts it where the configuration says
+    Enrol(enrol::Asked),
     /// Finds what hangs on a wire: tries rates, parities, protocols and addresses by questions that change nothing there
     Probe(probe::Wanted),
     /// Shows the frames on the wires from the ring on disk
@@ -282,6 +286,7 @@ fn run(command: Command, out: &mut dyn Write, bold: bool) -> Result<ExitCode, Fa
             };
             frames::decode(protocol, direction, stream, &mut std::io::stdin().lock(), out)?;
         }
+        Command::Enrol(asked) => enrol::run(&asked, out)?,
         Command::Probe(wanted) => probe::run(&wanted, out, bold)?,
         Command::Trace { place, follow, line, decode, json } => {
             let config = place.config()?;

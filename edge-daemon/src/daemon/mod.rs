@@ -10,7 +10,11 @@
 //!
 //! Every channel is bounded; no lock is shared. A missing port, broker or clock is reported and tried again, and stops nothing else.
 
+pub mod alarms;
+pub mod certificates;
 pub mod clock;
+mod cloud;
+pub mod consumers;
 pub(crate) mod disk;
 mod heart;
 mod keeping;
@@ -23,16 +27,15 @@ use crate::config::{self, Config};
 use crate::store::thread::Handle;
 use crate::store::{self, Store};
 use crate::trace::{self, Entry, Recorder, TraceTime};
+use alarms::Bell;
 use anyhow::{Context, anyhow};
 use clock::Clock;
-use cloud_sync::link::Link;
-use cloud_sync::mqtt::{self, DaemonEnds, LinkSettings, Told};
-use cloud_sync::outbox;
-use cloud_sync::wire::jws::KeySet;
+use cloud::{CloudEnds, Earlier};
+use cloud_sync::mqtt::Told;
+use cloud_sync::outbox::store::OutboxStore;
 use cloud_sync::wire::state::{LastSale, OutboxView};
 use forecourt::ids::UuidMaker;
 use forecourt::site::Site;
-use forecourt::time::UtcTime;
 use forecourt::units::{Money, Volume};
 use heart::{Beat, Heart};
 use pump_drivers::line::{LineStatistics, TraceFrame, Verdict};
@@ -192,7 +195,12 @@ impl Station<'_> {
         }
         drop(reports);
         let (damage, mut damaged) = watch::channel(None);
-        let (told, commands, uplink, cloud) = self.start_cloud(&site, &facts, not_before, &store, &mut heart)?;
+        let (bell, alarms) = Bell::new();
+        let earlier = Earlier::read(not_before, &ledger)?;
+        let CloudEnds { told, commands, uplink, link: cloud, helpers } =
+            self.start_cloud(&site, &facts, earlier, &store, &bell, &mut heart)?;
+        tasks.extend(helpers);
+        tasks.extend(self.start_consumers(&store, &bell).await?);
         let socket = &self.config.observe.socket;
         let listener = observe::bind(socket).with_context(|| format!("open {}", socket.display()))?;
         let (askers, observers) = mpsc::channel(observe::ASKERS);
@@ -212,6 +220,7 @@ impl Station<'_> {
             shutdown,
             damage: damage.clone(),
             recorder,
+            alarms,
         };
         let directory = self.config.station.data_directory.clone();
         let disk = disk::Watched { directory, guard: disk::Guard::new(self.config.disk) };
@@ -312,102 +321,6 @@ impl Station<'_> {
         let state = observe::LineState::default();
         (LineEnd { name: line.name, points, commands, state, statistics }, task)
     }
-
-    #[allow(clippy::type_complexity, reason = "the ends of one link")]
-    fn start_cloud(
-        &mut self,
-        site: &Site,
-        facts: &Facts,
-        not_before: UtcTime,
-        store: &Handle,
-        heart: &mut Heart,
-    ) -> anyhow::Result<(
-        Option<mpsc::Sender<Told>>,
-        mpsc::Receiver<forecourt::command::Command>,
-        watch::Receiver<bool>,
-        Option<tokio::task::JoinHandle<()>>,
-    )> {
-        let (uplink_in, uplink) = watch::channel(false);
-        let Some(cloud) = &self.config.cloud else {
-            info!("no [cloud] in the configuration: the station runs alone");
-            let (_never, commands) = mpsc::channel(1);
-            return Ok((None, commands, uplink, None));
-        };
-        let read =
-            |path: &std::path::Path| std::fs::read(path).with_context(|| format!("read {} (cloud)", path.display()));
-        let keys = KeySet::from_jwks(&read(&cloud.jwks_file)?)
-            .with_context(|| format!("{} (cloud.jwks-file)", cloud.jwks_file.display()))?;
-        let tls = match &cloud.tls {
-            Some(tls) => Some(mqtt::TlsMaterial {
-                authorities: read(&tls.ca_file)?,
-                certificate: read(&tls.cert_file)?,
-                key: read(&tls.key_file)?,
-            }),
-            None => None,
-        };
-        let settings = LinkSettings {
-            brokers: cloud.brokers.iter().map(wiring::broker).collect::<Result<_, _>>()?,
-            tls,
-            allow_plaintext: cloud.allow_plaintext,
-            client_id: self.config.station.id.to_string(),
-            keep_alive: Duration::from_secs(20),
-        };
-        settings.check().context("cloud")?;
-        for broker in settings.brokers.iter().filter(|broker| broker.is_exposed()) {
-            warn!(%broker, "this broker is reached without encryption (allow-plaintext = true)");
-        }
-        let mut link = Link::new(
-            cloud_sync::link::Settings {
-                station: self.config.station.id.clone(),
-                boot: self.boot,
-                prefix: cloud.topic_prefix.clone(),
-                keys,
-                outbox: outbox::Settings {
-                    ack: match cloud.ack {
-                        config::Ack::Cloud => outbox::AckMode::Platform,
-                        config::Ack::Broker => outbox::AckMode::Broker,
-                    },
-                    ..outbox::Settings::default()
-                },
-                commands: COMMANDS,
-            },
-            views::station(site, facts, &self.clock.now()),
-            UuidMaker::new(self.ids.fork()),
-            self.clock.mono(),
-        );
-        link.refuse_orders_before(not_before);
-        let (DaemonEnds { told, commands, asks, answers, notices, mut status }, ends) = mqtt::channels();
-        tokio::spawn(serve_asks(asks, answers, store.clone()));
-        tokio::spawn(drain(notices));
-        let beat = heart.add("cloud");
-        tokio::spawn(async move {
-            while status.changed().await.is_ok() {
-                uplink_in.send_replace(status.borrow_and_update().broker.is_some());
-            }
-        });
-        let clock = self.clock.clone();
-        let world = mqtt::World {
-            now: Box::new(move || {
-                // Asked at every turn of the link's loop, and at least once a second by the station's state.
-                beat.tick();
-                clock.now()
-            }),
-            jitter: Box::new(|most| {
-                let mut bytes = [0; 8];
-                // Without chance the full wait is as good.
-                match getrandom::fill(&mut bytes) {
-                    Ok(()) => u64::from_le_bytes(bytes) % most.saturating_add(1),
-                    Err(_) => most,
-                }
-            }),
-        };
-        let task = tokio::spawn(async move {
-            if let Err(why) = mqtt::run(settings, link, ends, world).await {
-                error!(%why, "the cloud link");
-            }
-        });
-        Ok((Some(told), commands, uplink, Some(task)))
-    }
 }
 
 /// Every frame of one line, for the ring on disk.
@@ -432,25 +345,6 @@ impl TraceSink for Trace {
     }
 }
 
-/// Carries the outbox's questions to the store's thread and the answers back, in order.
-async fn serve_asks(
-    mut asks: mpsc::Receiver<outbox::ask::StoreAsk>,
-    answers: mpsc::Sender<outbox::ask::StoreAnswer>,
-    store: Handle,
-) {
-    while let Some(ask) = asks.recv().await {
-        let Ok(answer) = store.run(move |store| outbox::ask::serve(store, ask)).await else { return };
-        if answers.send(answer).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Notices of the link are logged where they arise; the alarms that records make of them come with the console.
-async fn drain(mut notices: mpsc::Receiver<cloud_sync::link::Notice>) {
-    while notices.recv().await.is_some() {}
-}
-
 /// Feeds the watchdog while every task moves, names the one that does not, and counts the outbox on the way.
 async fn watch_over(heart: Heart, store: Handle, beat: Beat, outbox: watch::Sender<OutboxView>) {
     let counting = async {
@@ -458,7 +352,7 @@ async fn watch_over(heart: Heart, store: Handle, beat: Beat, outbox: watch::Send
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            let Ok(counts) = store.run(|store| outbox::store::OutboxStore::counts(store)).await else { return };
+            let Ok(counts) = store.run(|store| OutboxStore::counts(store)).await else { return };
             beat.tick();
             if let Ok(counts) = counts {
                 let view =

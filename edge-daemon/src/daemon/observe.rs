@@ -31,7 +31,7 @@ pub fn snapshot(site: &Site, facts: &Facts, lines: Vec<Value>, uplink: bool, now
         .nozzles
         .keys()
         .filter_map(|nozzle| {
-            let mut view = views::nozzle(site, *nozzle, facts)?.data();
+            let mut view = views::nozzle(site, *nozzle, facts, now)?.data();
             let point = site.point_of(*nozzle)?;
             if let Some((_, volume, amount)) = point.running().filter(|(running, ..)| running == nozzle) {
                 view["running"] = json!({ "volume_ml": volume, "amount_minor": amount });

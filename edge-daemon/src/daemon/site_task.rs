@@ -1,5 +1,6 @@
 //! The one task that owns the core. It never waits for a disk, a wire or the cloud: each has its bounded channel.
 
+use super::alarms::Alarm;
 use super::clock::Clock;
 use super::disk::{Level, Space, Watched};
 use super::heart::Beat;
@@ -57,6 +58,8 @@ pub struct Ends {
     pub damage: watch::Sender<Option<StoreFault>>,
     /// Gives way when space is short.
     pub recorder: Recorder,
+    /// Alarms of certificates and consumers.
+    pub alarms: mpsc::Receiver<Alarm>,
 }
 
 /// One line, seen from here.
@@ -129,6 +132,10 @@ impl SiteTask {
                     self.site.handle_uplink(online);
                     // The cloud asks for nothing when it comes back: it is told.
                     self.publish_station();
+                }
+                Some(alarm) = self.ends.alarms.recv() => {
+                    let Alarm { kind, place, state, since, text } = alarm;
+                    self.site.handle_alarm(kind, &place, state, since, text, self.clock.now());
                 }
                 Some(command) = self.ends.commands.recv(), if has_room => {
                     debug!(command = %command.id, kind = command.kind, "command");
@@ -225,7 +232,7 @@ impl SiteTask {
                     self.tell(Told::Reply(Box::new(reply)));
                 }
                 Output::Nozzle(nozzle) => {
-                    if let Some(view) = views::nozzle(&self.site, nozzle, &self.facts) {
+                    if let Some(view) = views::nozzle(&self.site, nozzle, &self.facts, &now) {
                         self.tell(Told::Nozzle(Box::new(view)));
                     }
                 }

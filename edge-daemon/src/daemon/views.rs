@@ -11,9 +11,6 @@ use forecourt::time::{Now, UtcTime};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// A customer stands at a nozzle for about so long (a busy station's mean), for the waiting time.
-const MEAN_FUELLING_S: u32 = 150;
-
 /// What is shown and does not come from the core.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -43,13 +40,12 @@ pub fn software() -> Software {
 
 /// One nozzle, as published.
 #[must_use]
-pub fn nozzle(site: &Site, nozzle: NozzleId, facts: &Facts) -> Option<NozzleView> {
+pub fn nozzle(site: &Site, nozzle: NozzleId, facts: &Facts, now: &Now) -> Option<NozzleView> {
     let layout = site.layout();
     let place = layout.nozzles.get(&nozzle)?;
     let point = site.point_of(nozzle)?;
     let mut here = point.orders().filter(|order| order.request.nozzle == nozzle);
     let first = here.next();
-    let waiting = u32::try_from(point.order_count()).unwrap_or(u32::MAX);
     let last_sale = match point.last_sale(nozzle) {
         Some(sale) => Some(LastSale {
             sale_id: sale.sale_id,
@@ -63,14 +59,14 @@ pub fn nozzle(site: &Site, nozzle: NozzleId, facts: &Facts) -> Option<NozzleView
         nozzle,
         fuelling_point: place.fp,
         grade: place.grade.clone(),
-        unit_price_micros: layout.rules_of(nozzle).map(|rules| rules.price),
-        price_set: Some(layout.price_set.clone()),
+        unit_price_micros: Some(point.price(nozzle)),
+        price_set: point.price_set(nozzle).cloned(),
         state: point.nozzle_state(nozzle),
         available: point.is_available(nozzle) && !site.is_station_held() && !facts.stopping,
         holds: point.holds(nozzle),
         order_id: first.map(|order| order.request.order_id.clone()),
         queue: u32::try_from(here.count()).unwrap_or(u32::MAX),
-        wait_estimate_s: waiting.saturating_mul(MEAN_FUELLING_S),
+        wait_estimate_s: point.wait_estimate_s(layout, now.mono),
         since: point.since(),
         last_sale,
     })
@@ -111,6 +107,7 @@ pub fn station(site: &Site, facts: &Facts, now: &Now) -> StationView {
         clock: ClockView { quality: now.clock, offset_ms: None },
         outbox: facts.outbox,
         disk_free_mb: facts.disk_free_mb,
-        price_set: Some(layout.price_set.clone()),
+        price_set: Some(site.price_set().clone()),
+        lists: site.list_versions(),
     }
 }

@@ -4,6 +4,7 @@ use crate::config::{self, Config, Mode, Protocol, Ways};
 use cloud_sync::mqtt::{BadSettings, BrokerUrl};
 use forecourt::ids::NozzleId;
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
+use forecourt::price::PriceDigits;
 use forecourt::units::UnitPrice;
 use pump_drivers::decimals::Decimals;
 use pump_drivers::driver::Driver;
@@ -37,11 +38,18 @@ pub fn listeners(config: &Config) -> Vec<Heard> {
     let only_listen = config.lines.iter().filter(|line| line.mode == Mode::ListenOnly);
     let heard = only_listen.filter_map(|line| {
         let settings = line_settings(line);
-        let heads = line.dispensers.iter().map(|head| head_settings(config, line, head, &prices)).collect();
+        let heads = line.dispensers.iter().map(|head| head_settings(config, line, head, &prices));
         let ear: Box<dyn Ear> = match line.protocol {
-            Protocol::Dart => Box::new(dart::DartEar::new(settings, heads)),
+            Protocol::Dart => Box::new(dart::DartEar::new(settings, heads.collect())),
+            Protocol::TwoWire => {
+                let levels = line.dispensers.iter().map(|head| match &head.ways {
+                    Ways::TwoWire(habits) => habits.level,
+                    _ => two_wire::Habits::default().level,
+                });
+                Box::new(two_wire::TwoWireEar::new(&settings, heads.zip(levels).collect()))
+            }
             // The configuration refuses what has no ears.
-            Protocol::TwoWire | Protocol::GasKitLink | Protocol::Modbus => return None,
+            Protocol::GasKitLink | Protocol::Modbus => return None,
         };
         Some(Heard { config: line.clone(), listener: Listener::new(settings, ear) })
     });
@@ -83,11 +91,19 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
 
 /// What the heads of a line have room for; the largest of them where they differ.
 fn rules(line: &config::Line) -> Rules {
-    let own = |head: &config::Dispenser| match &head.ways {
+    line.dispensers
+        .iter()
+        .map(|head| rules_of(line, head))
+        .max_by_key(|rules| rules.price_digits)
+        .unwrap_or_else(|| line.protocol.rules())
+}
+
+/// What one head has room for.
+fn rules_of(line: &config::Line, head: &config::Dispenser) -> Rules {
+    match &head.ways {
         Ways::TwoWire(habits) => habits.rules(),
         _ => line.protocol.rules(),
-    };
-    line.dispensers.iter().map(own).max_by_key(|rules| rules.price_digits).unwrap_or_else(|| line.protocol.rules())
+    }
 }
 
 fn driver(ways: &Ways, head: HeadSettings) -> Box<dyn Driver> {
@@ -169,11 +185,20 @@ pub fn layout(config: &Config, wired: &[Wired]) -> Layout {
                 let place = NozzleLayout { fp: head.fuelling_point, grade: nozzle.grade.clone() };
                 nozzles.insert(nozzle.number, place);
             }
-            fuelling_points.insert(head.fuelling_point, FuellingPointLayout { capabilities, nozzles: here });
+            let price_digits = PriceDigits::new(rules_of(line, head).price_digits, head.decimals.price);
+            let another_drives = line.mode == Mode::ListenOnly;
+            let point = FuellingPointLayout { capabilities, another_drives, price_digits, nozzles: here };
+            fuelling_points.insert(head.fuelling_point, point);
         }
     }
     let grades = config.grades.iter().map(|grade| {
-        let rules = GradeRules { price: grade.unit_price, max_volume: grade.max_volume, max_fill: grade.max_fill };
+        let most = if config.unattended.is_some() { grade.unattended } else { grade.attended };
+        let rules = GradeRules {
+            price: grade.unit_price,
+            ceiling: grade.ceiling,
+            max_volume: most.volume,
+            max_fill: most.fill,
+        };
         (grade.code.clone(), rules)
     });
     Layout {
@@ -187,10 +212,12 @@ pub fn layout(config: &Config, wired: &[Wired]) -> Layout {
             lift: config.timers.lift_timeout,
             first_flow: config.timers.first_flow,
             no_flow: config.timers.no_flow,
+            price_overdue: config.timers.price_overdue,
             ..TimerSettings::default()
         },
         limits: Limits {
             amount: config.limits.amount,
+            customer_day_amount: config.limits.customer_day_amount,
             minimum_volume: config.limits.minimum_volume,
             // The configuration counts those that wait behind the armed one.
             queue: usize::try_from(config.limits.queue).unwrap_or(usize::MAX).saturating_add(1),

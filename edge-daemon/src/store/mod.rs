@@ -5,10 +5,13 @@
 mod ballast;
 mod chain;
 mod check;
+mod consumers;
+mod customers;
 pub mod doctor;
 mod fault;
 mod migrate;
 mod outbox;
+mod prices;
 mod reader;
 mod rescue;
 mod retention;
@@ -19,6 +22,7 @@ mod writes;
 
 pub use chain::ChainReport;
 pub use check::{AT_ONCE_BYTES, Trouble};
+pub use consumers::{ConsumerPlan, ConsumerRow, ConsumerView, Page, Start};
 pub use fault::StoreFault;
 pub use reader::Reader;
 pub use rescue::Rescued;

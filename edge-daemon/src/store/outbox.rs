@@ -46,7 +46,7 @@ pub(super) struct Tally {
 
 impl Store {
     /// Runs a change of the outbox in one commit; the tally is counted again at need.
-    fn change<T>(
+    pub(super) fn change<T>(
         &mut self,
         what: &'static str,
         change: impl FnOnce(&Transaction<'_>, i64) -> rusqlite::Result<T>,

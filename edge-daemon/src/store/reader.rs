@@ -3,7 +3,7 @@
 use crate::store::chain::{self, ChainReport};
 use crate::store::check::{self, Trouble};
 use crate::store::fault::StoreFault;
-use crate::store::{migrate, views};
+use crate::store::{customers, migrate, prices, views};
 use forecourt::command::{Outcome, Reply};
 use forecourt::hold::Hold;
 use forecourt::ids::{CommandId, NozzleId, OrderId};
@@ -199,6 +199,8 @@ pub(super) fn memory(connection: &Connection, path: &Path) -> Result<Memory, Sto
     for holds in memory.holds.values_mut() {
         holds.sort_unstable();
     }
+    prices::recall(connection, path, &mut memory)?;
+    customers::recall(connection, path, &mut memory)?;
     let number = |name: &str| one(connection, path, WHAT, NUMBER, [name], |row| row.get(0));
     memory.last_release = number("release")?.unwrap_or(0);
     memory.last_place = number("place")?.unwrap_or(0);

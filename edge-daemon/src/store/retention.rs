@@ -1,5 +1,8 @@
-//! What is taken away, and when: the chain from its old end only, and never an unacknowledged record.
+//! What is taken away, and when: the chain from its old end only, never an unacknowledged record, and what a
+//! consumer has not taken only when it is older than was promised to it.
 
+use crate::store::consumers;
+use crate::store::customers;
 use crate::store::fault::StoreFault;
 use forecourt::time::UtcTime;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -53,6 +56,8 @@ fn rounds(connection: &mut Connection, now: UtcTime) -> rusqlite::Result<Pruned>
     let count = |changed: usize| u64::try_from(changed).unwrap_or(0);
     let replies = transaction.prepare_cached(REPLIES)?.execute(params![before(REPLY_DAYS), AT_ONCE])?;
     let orders = transaction.prepare_cached(CONTENT)?.execute(params![before(ORDER_CONTENT_DAYS), AT_ONCE])?;
+    // Local days end up to fourteen hours apart from those of UTC.
+    transaction.execute(customers::OLD_DAYS, [before(1).div_euclid(DAY_MS)])?;
     let audits = transaction.prepare_cached(OLD_AUDIT)?.execute(params![before(AUDIT_DAYS), AT_ONCE])?;
 
     let mut records = 0;
@@ -63,7 +68,7 @@ fn rounds(connection: &mut Connection, now: UtcTime) -> rusqlite::Result<Pruned>
             .prepare_cached(KEPT)?
             .query_row(params![first, end, before(RECORD_DAYS)], |row| row.get(0))
             .optional()?;
-        let end = kept.unwrap_or(end);
+        let end = consumers::first_held(&transaction, first, kept.unwrap_or(end), now.unix_ms())?;
         let last: Option<(i64, String)> =
             transaction.query_row(LAST_BEFORE, [end], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         if let Some((sequence, hash)) = last {

@@ -62,11 +62,15 @@ impl Pen<'_> {
                 self.run(TOTALISER, params![nozzle.0, volume.get(), at.unix_ms()])
             }
             Write::Holds { nozzle, holds } => self.holds(*nozzle, holds),
+            Write::PriceSet(known) => self.price_set(known),
+            Write::NozzlePrice { nozzle, price } => self.nozzle_price(*nozzle, price),
+            Write::CustomerDay(row) => self.customer_day(row),
+            Write::List(update) => self.list(update),
             Write::Record { id, time, record } => self.record(*id, *time, record),
         }
     }
 
-    fn run(&self, sql: &str, values: impl Params) -> Result<(), StoreFault> {
+    pub(super) fn run(&self, sql: &str, values: impl Params) -> Result<(), StoreFault> {
         let done = self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute(values));
         done.map(|_| ()).map_err(|error| StoreFault::from_sqlite(WHAT, self.path, &error))
     }
@@ -181,7 +185,7 @@ pub(super) fn json(value: &impl Serialize) -> Result<String, StoreFault> {
 }
 
 /// The contract's word of an enum without members.
-fn word(value: &impl Serialize) -> Result<String, StoreFault> {
+pub(super) fn word(value: &impl Serialize) -> Result<String, StoreFault> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => Ok(word),
         other => Err(StoreFault::Refused { what: WHAT, why: format!("{other:?} is no word") }),

@@ -11,7 +11,7 @@ use crate::pump::{EndRecord, PumpCommand, Reading, Snapshot, State, Token};
 use crate::record::{AlarmState, Evidence, Finish, Flag, OrderReview, Record, Sale, Unaccounted};
 use crate::settlement::{self, Fuel, Known, Settlement};
 use crate::time::{ClockQuality, Instant};
-use crate::units::{UnitPrice, Volume};
+use crate::units::Volume;
 use core::time::Duration;
 
 impl FuellingPoint {
@@ -35,6 +35,9 @@ impl FuellingPoint {
             turn.alarm("comm_lost", self.place(), AlarmState::Cleared, since, text);
         }
         self.set_state(snapshot.state, snapshot.lifted, turn);
+        if snapshot.power_cycled {
+            self.restore_prices(turn);
+        }
         for nozzle in self.nozzles.clone() {
             self.unhold(nozzle, Hold::Fault, turn);
             self.unhold(nozzle, Hold::CommLost, turn);
@@ -160,6 +163,7 @@ impl FuellingPoint {
     /// Writes what a release came to.
     fn conclude(&mut self, mut current: Current, outcome: Settlement, end: Option<Volume>, turn: &mut Turn<'_>) {
         let nozzle = current.release.nozzle;
+        let flowed = self.flowing(nozzle, turn.layout(), turn.now.mono);
         self.clear_fuelling_timers();
         self.timers.clear(Timer::Lift);
         self.lift_spent = true;
@@ -181,6 +185,12 @@ impl FuellingPoint {
                 let (sale_id, ended_at) = (sale.sale_id, sale.ended_at);
                 self.last_sale.insert(nozzle, LastSale { sale_id, volume: fuel.volume, amount: fuel.amount, ended_at });
                 turn.record(Record::Sale(Box::new(sale)));
+                if flowed > Duration::ZERO {
+                    self.mean_fill.add(flowed);
+                }
+                if let Some(customer) = order.as_ref().and_then(|order| order.request.customer.as_ref()) {
+                    turn.count_sale(customer, fuel.amount);
+                }
                 if let Some(order) = order {
                     turn.end_order(order, OrderEnd::Sale { id: sale_id });
                 }
@@ -291,7 +301,7 @@ impl FuellingPoint {
         reading: &Reading,
         turn: &mut Turn<'_>,
     ) {
-        let price = turn.layout().rules_of(nozzle).map_or(UnitPrice::ZERO, |rules| rules.price);
+        let (price, price_set) = (self.price(nozzle), self.price_set(nozzle).cloned());
         let release = Release {
             release: turn.next_release(),
             order_id: None,
@@ -299,6 +309,7 @@ impl FuellingPoint {
             nozzle,
             preset: crate::pump::Preset::Volume(Volume::ZERO),
             price,
+            price_set,
             totaliser_start: Some(known.volume),
             at: known.at,
             end_seen: None,
@@ -390,7 +401,11 @@ impl FuellingPoint {
             grade: grade.expect("a nozzle of the layout has a grade"),
             currency: layout.currency,
             unit_price: fuel.price,
-            price_set: layout.price_set.clone(),
+            price_set: release
+                .price_set
+                .clone()
+                .or_else(|| self.price_set(release.nozzle).cloned())
+                .unwrap_or_else(|| layout.price_set.clone()),
             volume: fuel.volume,
             amount: fuel.amount,
             limit: request.map(|request| request.limit),

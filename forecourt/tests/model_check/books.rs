@@ -66,6 +66,7 @@ impl Books {
                 Write::Holds { nozzle, holds } => {
                     self.holds.insert(*nozzle, holds.clone());
                 }
+                Write::PriceSet(_) | Write::NozzlePrice { .. } | Write::CustomerDay(_) | Write::List(_) => {}
                 Write::Record { record, .. } => self.append(record),
             }
         }
@@ -82,7 +83,7 @@ impl Books {
             },
             Record::Released(released) => Entry::Released { order: released.order_id.clone() },
             Record::Unaccounted(found) => Entry::Unaccounted { volume: found.volume.get() },
-            Record::Review(_) | Record::Alarm(_) | Record::Audit(_) => return,
+            Record::Review(_) | Record::Alarm(_) | Record::PriceApplied(_) | Record::Audit(_) => return,
         };
         self.outbox.insert(self.chain.len());
         self.chain.push(entry);
@@ -97,6 +98,7 @@ impl Books {
             holds: self.holds.clone(),
             last_release: self.last_release,
             last_place: self.last_place,
+            ..Memory::default()
         }
     }
 

@@ -8,6 +8,7 @@ use forecourt::ids::{CommandId, FuellingPointId, Grade, NozzleId, OrderId, Price
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
 use forecourt::ledger::{Ticket, Write};
 use forecourt::order::{Basis, Limit, OrderPhase, OrderRequest};
+use forecourt::price::PriceDigits;
 use forecourt::pump::{Authorise, FromPump, Preset, PumpCommand, PumpEvent, State as PumpState};
 use forecourt::site::{Output, Site};
 use forecourt::testing::capabilities;
@@ -114,12 +115,24 @@ pub struct Station {
 
 fn layout() -> Layout {
     let grade = Grade::new("92").unwrap();
-    let rules = GradeRules { price: PRICE, max_volume: Volume::new(100_000), max_fill: Duration::from_secs(600) };
+    let rules = GradeRules {
+        price: PRICE,
+        ceiling: None,
+        max_volume: Volume::new(100_000),
+        max_fill: Duration::from_secs(600),
+    };
+    let price_digits = PriceDigits::new(6, 2);
+    let point = FuellingPointLayout {
+        capabilities: capabilities(),
+        another_drives: false,
+        price_digits,
+        nozzles: vec![NOZZLE],
+    };
     Layout {
         currency: Currency::CNY,
         price_set: PriceSetId::new("PS-1").unwrap(),
         utc_offset_minutes: 480,
-        fuelling_points: [(FP, FuellingPointLayout { capabilities: capabilities(), nozzles: vec![NOZZLE] })].into(),
+        fuelling_points: [(FP, point)].into(),
         nozzles: [(NOZZLE, NozzleLayout { fp: FP, grade: grade.clone() })].into(),
         grades: [(grade, rules)].into(),
         timers: TimerSettings::default(),

@@ -6,7 +6,7 @@ use forecourt::ids::{NozzleId, OrderId};
 use forecourt::order::{Limit, OrderEnd, OrderPhase};
 use forecourt::preset;
 use forecourt::pump::Preset;
-use forecourt::record::Record;
+use forecourt::record::{Flag, Record};
 use forecourt::units::{Currency, Money, Volume};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -32,7 +32,11 @@ enum Act {
     Pass(u64),
     Crash(usize),
     StoreFails(bool),
+    Reprice { micros: i64, after_s: i64 },
 }
+
+/// What a litre of 92 may come to cost.
+const PRICES: [i64; 3] = [7_300_000, 7_450_000, 7_600_000];
 
 fn act() -> impl Strategy<Value = Act> {
     let nozzle = 1_u16..=4;
@@ -58,6 +62,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (1_u64..130).prop_map(Act::Pass),
         2 => (0_usize..4).prop_map(Act::Crash),
         1 => any::<bool>().prop_map(Act::StoreFails),
+        2 => (0_usize..3, 0_i64..200).prop_map(|(at, after_s)| Act::Reprice { micros: PRICES[at], after_s }),
     ]
 }
 
@@ -103,6 +108,10 @@ fn play(world: &mut World, act: &Act) {
         Act::Reconnect(fp) => world.pumps[*fp].reconnect(),
         Act::PowerCycle(fp) => world.pumps[*fp].power_cycle(),
         Act::Refuse(fp) => world.pumps[*fp].refuses = true,
+        Act::Reprice { micros, after_s } => {
+            let name = format!("PS-{}-{micros}-{after_s}", world.mono);
+            world.reprice(&name, *micros, *after_s);
+        }
         Act::Commit => {
             world.commit();
         }
@@ -175,6 +184,9 @@ fn check(world: &World) -> Result<(), TestCaseError> {
     for sale in world.books.sales() {
         if let Some(order) = &sale.order_id {
             *released.entry(order.clone()).or_default() += 1;
+            let agreed = world.books.orders[order].request.unit_price;
+            let told = sale.flags.contains(&Flag::PriceMismatch);
+            prop_assert!(sale.unit_price <= agreed || told, "{} sold dearer than agreed", order);
             if let Some(Limit::Amount(limit)) = sale.limit {
                 // Somebody's fuelling by hand in the silence after a release cannot be told from the released one if it keeps its limit.
                 let step = Volume::new(10);

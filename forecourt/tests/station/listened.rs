@@ -17,6 +17,7 @@ const LIMIT: Limit = Limit::Amount(Money::new(20_000));
 fn listened() -> Layout {
     let mut layout = layout();
     for point in layout.fuelling_points.values_mut() {
+        point.another_drives = true;
         let able = point.capabilities.clone();
         point.capabilities = Capabilities { preset_amount: false, preset_volume: false, stop: false, ..able };
     }
@@ -84,6 +85,25 @@ fn an_order_is_refused_before_anything_is_armed_and_the_hold_cannot_be_lifted_fr
     hear(&mut world, PumpEvent::State { state: State::Calling, lifted: Some(NOZZLE) });
     assert!(world.pumps[0].authorised.is_empty());
     assert!(!world.site.point_of(NOZZLE).unwrap().is_available(NOZZLE));
+}
+
+#[test]
+fn a_pump_that_takes_no_limit_is_held_for_that_and_not_as_another_controllers() {
+    let mut world = World::new();
+    let (memory, now) = (world.books.memory(), world.now());
+    let mut layout = listened();
+    layout.fuelling_points.values_mut().for_each(|point| point.another_drives = false);
+    world.site = Site::new(layout, memory, UuidMaker::new([7; 32]), now);
+    world.commit_all();
+    hear(&mut world, snapshot(State::Idle, None, None));
+    let command = world.pay("o1", 1, LIMIT);
+    world.commit_all();
+    let reply = world.replies.iter().find(|reply| reply.command_id.as_str() == command).unwrap();
+    assert_eq!(reply.outcome, Outcome::NozzleUnavailable { holds: vec![Hold::NoPreset] });
+    assert!(reply.detail.contains("takes no limit"), "{}", reply.detail);
+    let unhold = world.ask(Ask::Unhold { nozzles: Nozzles::All, reason: "try".into() });
+    world.commit_all();
+    assert_eq!(world.word(&unhold), Some("on_site_only"));
 }
 
 #[test]

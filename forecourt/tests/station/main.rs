@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod any_sequence;
+mod limits;
 mod listened;
 mod model;
+mod prices;
 mod scenes;
 mod table;

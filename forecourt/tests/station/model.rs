@@ -1,11 +1,14 @@
 //! A store and dispensers as simple as can be, so that the core's promises can be checked from outside.
 
 use forecourt::command::{Ask, Command, Reply};
+use forecourt::customer::CustomerDay;
 use forecourt::hold::Hold;
-use forecourt::ids::{CommandId, FuellingPointId, Grade, NozzleId, OrderId, PriceSetId, UuidMaker};
+use forecourt::ids::{CommandId, CustomerToken, FuellingPointId, Grade, NozzleId, OrderId, PriceSetId, UuidMaker};
 use forecourt::layout::{FuellingPointLayout, GradeRules, Layout, Limits, NozzleLayout, TimerSettings};
 use forecourt::ledger::{EndedOrder, KnownTotaliser, Ledger, Memory, Release, Ticket, Write};
+use forecourt::list::Lists;
 use forecourt::order::{Basis, Limit, Order, OrderPhase, OrderRequest};
+use forecourt::price::{KnownPriceSet, NozzlePrice, PriceDigits, PriceSet, SetStage};
 use forecourt::pump::{Authorise, FromPump, Preset, PumpCommand, PumpEvent, Reading, Refusal, Snapshot, State, Token};
 use forecourt::record::{Record, Sale};
 use forecourt::site::{Output, Site};
@@ -20,9 +23,16 @@ pub const PRICE: UnitPrice = UnitPrice::new(7_450_000);
 /// Two fuelling points with two nozzles each: 1 and 2 on the first, 3 and 4 on the second; odd ones deliver 92, even ones 95.
 pub fn layout() -> Layout {
     let grade = |code: &str| Grade::new(code).unwrap();
-    let rules = GradeRules { price: PRICE, max_volume: Volume::new(100_000), max_fill: Duration::from_secs(600) };
+    let rules = GradeRules {
+        price: PRICE,
+        ceiling: None,
+        max_volume: Volume::new(100_000),
+        max_fill: Duration::from_secs(600),
+    };
     let point = |nozzles: [u16; 2]| FuellingPointLayout {
         capabilities: capabilities(),
+        another_drives: false,
+        price_digits: PriceDigits::new(6, 2),
         nozzles: nozzles.map(NozzleId).to_vec(),
     };
     Layout {
@@ -69,6 +79,10 @@ pub struct Books {
     pub releases: BTreeMap<u64, Release>,
     pub totalisers: BTreeMap<NozzleId, KnownTotaliser>,
     pub holds: BTreeMap<NozzleId, Vec<Hold>>,
+    pub price_sets: BTreeMap<PriceSetId, KnownPriceSet>,
+    pub prices: BTreeMap<NozzleId, NozzlePrice>,
+    pub customer_days: BTreeMap<CustomerToken, CustomerDay>,
+    pub lists: Lists,
     pub records: Vec<Record>,
     last_release: u64,
     last_place: u64,
@@ -103,6 +117,18 @@ impl Books {
                 Write::Holds { nozzle, holds } => {
                     self.holds.insert(*nozzle, holds.clone());
                 }
+                Write::PriceSet(known) => {
+                    self.price_sets.insert(known.set.price_set.clone(), (**known).clone());
+                }
+                Write::NozzlePrice { nozzle, price } => {
+                    self.prices.insert(*nozzle, (**price).clone());
+                }
+                Write::CustomerDay(row) => {
+                    self.customer_days.insert(row.customer.clone(), row.clone());
+                }
+                Write::List(update) => {
+                    self.lists.update(update);
+                }
                 Write::Record { record, .. } => self.records.push((**record).clone()),
             }
         }
@@ -119,9 +145,22 @@ impl Books {
             releases: self.releases.values().cloned().collect(),
             totalisers: self.totalisers.clone(),
             holds: self.holds.clone(),
+            price_sets: self.price_sets.values().filter(|known| known.stage != SetStage::Past).cloned().collect(),
+            prices: self.prices.clone(),
+            customer_days: self.customer_days.values().cloned().collect(),
+            lists: self.lists.clone().into_inner(),
             last_release: self.last_release,
             last_place: self.last_place,
         }
+    }
+
+    /// What was recorded of price sets: set, nozzle, status.
+    pub fn applied(&self) -> Vec<String> {
+        let applied = |record: &Record| match record {
+            Record::PriceApplied(it) => Some(format!("{} {} {:?}", it.price_set, it.nozzle, it.status)),
+            _ => None,
+        };
+        self.records.iter().filter_map(applied).collect()
     }
 
     pub fn sales(&self) -> impl Iterator<Item = &Sale> {
@@ -176,6 +215,14 @@ pub struct Pump {
     /// Running figures have a volume; else an amount only.
     pub tells_volume: bool,
     pub authorised: Vec<Authorise>,
+    /// What it shows.
+    pub prices: BTreeMap<NozzleId, UnitPrice>,
+    /// Given and not yet taken: it takes them only at rest.
+    due: BTreeMap<NozzleId, UnitPrice>,
+    /// It drops what it is given.
+    pub keeps_old_prices: bool,
+    /// It tells the price of a nozzle only when that is lifted.
+    pub tells_price_at_lift: bool,
     events: VecDeque<PumpEvent>,
 }
 
@@ -184,16 +231,18 @@ struct Running {
     preset: Preset,
     volume: i64,
     stopped: bool,
+    price: UnitPrice,
 }
 
-fn amount_of(volume: i64) -> Money {
-    PRICE.cost_of(Volume::new(volume), Currency::CNY).unwrap()
+fn amount_of(volume: i64, price: UnitPrice) -> Money {
+    price.cost_of(Volume::new(volume), Currency::CNY).unwrap()
 }
 
 impl Pump {
     pub fn new(fp: u16) -> Self {
         let nozzles: Vec<_> = [fp * 2 - 1, fp * 2].map(NozzleId).to_vec();
         let totals = nozzles.iter().map(|n| (*n, 1_000_000 * i64::from(n.0))).collect();
+        let prices = nozzles.iter().map(|n| (*n, PRICE)).collect();
         let mut pump = Self {
             fp: FuellingPointId(fp),
             nozzles,
@@ -208,6 +257,10 @@ impl Pump {
             refuses: false,
             tells_volume: true,
             authorised: Vec::new(),
+            prices,
+            due: BTreeMap::new(),
+            keeps_old_prices: false,
+            tells_price_at_lift: false,
             events: VecDeque::new(),
         };
         pump.reconnect();
@@ -248,10 +301,11 @@ impl Pump {
         self.ending = None;
         self.heard = true;
         self.read_in();
+        self.take_prices();
     }
 
     fn read_in(&mut self) {
-        let reading = self.running.as_ref().map(|running| reading(running.nozzle, running.volume)).or(self.last);
+        let reading = self.running.as_ref().map(Running::reading).or(self.last);
         let token = self.token();
         let snapshot = Snapshot {
             state: self.state(),
@@ -281,7 +335,7 @@ impl Pump {
     pub fn power_cycle(&mut self) {
         self.lose();
         if let Some(running) = self.running.take() {
-            self.last = Some(reading(running.nozzle, running.volume));
+            self.last = Some(running.reading());
         }
         self.power_cycled = true;
     }
@@ -289,6 +343,7 @@ impl Pump {
     pub fn lift(&mut self, nozzle: NozzleId) {
         if self.lifted.is_none() {
             self.lifted = Some(nozzle);
+            self.say(PumpEvent::Price { nozzle, price: self.prices[&nozzle] });
             self.report();
         }
     }
@@ -298,17 +353,19 @@ impl Pump {
             return;
         }
         if let Some(running) = self.running.take() {
-            let reading = reading(running.nozzle, running.volume);
+            let reading = running.reading();
             self.last = Some(reading);
             if self.heard {
                 let token = self.token();
                 self.ending = Some((token, reading, false));
                 self.report();
                 self.say(PumpEvent::EndSeen { token, reading });
+                self.take_prices();
                 return;
             }
         }
         self.report();
+        self.take_prices();
     }
 
     /// Fuel flows, never past the preset.
@@ -320,16 +377,15 @@ impl Pump {
         let room = match running.preset {
             Preset::Volume(limit) => limit.get() - running.volume,
             Preset::Amount(limit) => {
-                let most = PRICE.volume_for(limit, Currency::CNY).unwrap().get();
+                let most = running.price.volume_for(limit, Currency::CNY).unwrap().get();
                 most - most % 10 - running.volume
             }
         };
         let ml = (ml - ml % 10).clamp(0, room.max(0));
         running.volume += ml;
         *self.totals.get_mut(&running.nozzle).unwrap() += ml;
-        let volume = running.volume;
+        let Reading { volume, amount, .. } = running.reading();
         self.report();
-        let (volume, amount) = (Volume::new(volume), amount_of(volume));
         let tells =
             if self.tells_volume { PumpEvent::Running { volume, amount } } else { PumpEvent::RunningAmount { amount } };
         self.say(tells);
@@ -342,10 +398,14 @@ impl Pump {
         }
         let ml = ml - ml % 10;
         *self.totals.get_mut(&nozzle).unwrap() += ml;
-        self.last = Some(reading(nozzle, ml));
+        self.last = Some(reading(nozzle, ml, self.prices[&nozzle]));
     }
 
     pub fn command(&mut self, command: PumpCommand) {
+        if let PumpCommand::SetPrices(prices) = &command {
+            self.due.extend(prices.clone());
+            self.take_prices();
+        }
         if !self.heard {
             return; // lost with the line; the snapshot tells later
         }
@@ -367,12 +427,34 @@ impl Pump {
                         self.ending = Some((next, reading, true));
                         let totaliser = Some(Volume::new(self.totals[&reading.nozzle.unwrap()]));
                         self.say(PumpEvent::Ended { token: next, reading, totaliser });
+                        self.report();
                     }
                 }
             }
             PumpCommand::Examine if self.ending.is_none() => self.read_in(),
             _ => {}
         }
+    }
+
+    /// A driver writes prices while the dispenser is heard, idle and hung up, and reads back what it can.
+    fn take_prices(&mut self) {
+        if !self.heard || self.running.is_some() || self.lifted.is_some() {
+            return;
+        }
+        for (nozzle, price) in std::mem::take(&mut self.due) {
+            if !self.keeps_old_prices {
+                self.prices.insert(nozzle, price);
+            }
+            if !self.tells_price_at_lift {
+                self.say(PumpEvent::Price { nozzle, price: self.prices[&nozzle] });
+            }
+        }
+    }
+
+    /// Someone sets a price at the pump.
+    pub fn set_by_hand(&mut self, nozzle: NozzleId, price: UnitPrice) {
+        self.prices.insert(nozzle, price);
+        self.say(PumpEvent::Price { nozzle, price });
     }
 
     fn authorise(&mut self, authorise: Authorise) {
@@ -382,15 +464,23 @@ impl Pump {
             Preset::Volume(volume) => volume.is_positive(),
         };
         assert!(positive, "released without a limit: {authorise:?}");
+        let shown = self.prices[&authorise.nozzle];
         let calling = self.lifted == Some(authorise.nozzle) && self.running.is_none() && self.ending.is_none();
         if !calling {
             self.say(PumpEvent::Refused { release, why: Refusal::NotCalling });
+        } else if shown != authorise.price {
+            self.say(PumpEvent::Refused { release, why: Refusal::PriceMismatch { shown } });
         } else if std::mem::take(&mut self.refuses) {
             self.say(PumpEvent::Refused { release, why: Refusal::NoEffect });
         } else {
             self.last = None;
-            self.running =
-                Some(Running { nozzle: authorise.nozzle, preset: authorise.preset, volume: 0, stopped: false });
+            self.running = Some(Running {
+                nozzle: authorise.nozzle,
+                preset: authorise.preset,
+                volume: 0,
+                stopped: false,
+                price: shown,
+            });
             self.authorised.push(authorise);
             self.say(PumpEvent::Released { release });
             self.report();
@@ -398,8 +488,14 @@ impl Pump {
     }
 }
 
-fn reading(nozzle: NozzleId, volume: i64) -> Reading {
-    Reading { nozzle: Some(nozzle), volume: Volume::new(volume), amount: amount_of(volume), price: Some(PRICE) }
+impl Running {
+    fn reading(&self) -> Reading {
+        reading(self.nozzle, self.volume, self.price)
+    }
+}
+
+fn reading(nozzle: NozzleId, volume: i64, price: UnitPrice) -> Reading {
+    Reading { nozzle: Some(nozzle), volume: Volume::new(volume), amount: amount_of(volume, price), price: Some(price) }
 }
 
 /// Core, books and pumps together.
@@ -412,14 +508,19 @@ pub struct World {
     pending: VecDeque<(Ticket, Vec<Write>)>,
     boots: u8,
     commands: u32,
+    pub layout: Layout,
 }
 
 const EPOCH_MS: i64 = 1_795_250_000_000;
 
 impl World {
     pub fn new() -> Self {
+        Self::with(layout())
+    }
+
+    pub fn with(layout: Layout) -> Self {
         let books = Books::default();
-        let site = Site::new(layout(), books.memory(), UuidMaker::new([0; 32]), now_at(0));
+        let site = Site::new(layout.clone(), books.memory(), UuidMaker::new([0; 32]), now_at(0));
         let mut world = Self {
             site,
             books,
@@ -429,6 +530,7 @@ impl World {
             pending: VecDeque::new(),
             boots: 0,
             commands: 0,
+            layout,
         };
         world.run();
         world.commit_all();
@@ -504,7 +606,7 @@ impl World {
         }
         self.boots += 1;
         let ids = UuidMaker::new([self.boots; 32]);
-        self.site = Site::new(layout(), self.books.memory(), ids, self.now());
+        self.site = Site::new(self.layout.clone(), self.books.memory(), ids, self.now());
         for pump in &mut self.pumps {
             pump.forget();
             pump.reconnect();
@@ -529,6 +631,17 @@ impl World {
     pub fn pay(&mut self, order: &str, nozzle: u16, limit: Limit) -> String {
         let expires = self.now().utc.plus_ms(600_000);
         self.ask(Ask::Authorise(Box::new(request(order, nozzle, limit, expires))))
+    }
+
+    /// Sends prices for grade 92, by micros a litre, from so many seconds on.
+    pub fn reprice(&mut self, name: &str, micros: i64, after_s: i64) -> String {
+        let set = PriceSet {
+            price_set: PriceSetId::new(name).unwrap(),
+            effective_at: self.now().utc.plus_ms(after_s * 1_000),
+            prices: [(Grade::new("92").unwrap(), UnitPrice::new(micros))].into(),
+            ceiling: None,
+        };
+        self.ask(Ask::SetPrices(Box::new(set)))
     }
 
     /// The word of the reply to a command, once it came.

@@ -138,6 +138,7 @@ fn written(write: &Write) -> Option<String> {
             Record::Review(_) => "review".into(),
             Record::Unaccounted(found) => format!("unaccounted {}", found.volume.get()),
             Record::Alarm(alarm) => format!("alarm {}", alarm.alarm),
+            Record::PriceApplied(applied) => format!("price {:?}", applied.status),
             Record::Audit(_) => "audit".into(),
         }),
         _ => None,

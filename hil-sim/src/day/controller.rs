@@ -153,6 +153,7 @@ impl Controller {
             prefix: cloud.topic_prefix.clone(),
             keys: KeySet::from_jwks(&keys)?,
             outbox: outbox::Settings::default(),
+            road: None,
             commands: COMMANDS,
         };
         let link = Link::new(settings, views::station(&site, &facts, &now), UuidMaker::new(ids.fork()), now.mono);
@@ -449,7 +450,7 @@ impl Controller {
     }
 
     fn publish_nozzle(&mut self, nozzle: NozzleId, step: &Step<'_>) {
-        if let Some(view) = views::nozzle(&self.site, nozzle, &self.facts) {
+        if let Some(view) = views::nozzle(&self.site, nozzle, &self.facts, &step.now) {
             self.link.handle(Input::Nozzle(Box::new(view)), step.now);
         }
     }
@@ -486,7 +487,8 @@ impl Controller {
                 LinkOutput::Notice(notice) => step.log.note(step.at, format_args!("notice {notice:?}")),
                 LinkOutput::Publish(message) => self.effects.push_back(Effect::Publish(message)),
                 LinkOutput::Acknowledge(delivery) => self.effects.push_back(Effect::Acknowledge(delivery)),
-                LinkOutput::Disconnect => {}
+                // A simulated day has no such road.
+                LinkOutput::Post(_) | LinkOutput::Disconnect => {}
             }
         }
         moved
@@ -584,6 +586,7 @@ fn note_writes(writes: &[Write], step: &mut Step<'_>, witness: &mut Witness) {
                 format_args!("order {} {} nozzle {}", order.request.order_id, order.phase.word(), order.request.nozzle),
             ),
             Write::Reply { .. } | Write::ReleaseClosed(_) | Write::Totaliser { .. } | Write::Holds { .. } => {}
+            Write::PriceSet(_) | Write::NozzlePrice { .. } | Write::CustomerDay(_) | Write::List(_) => {}
         }
     }
 }

@@ -41,6 +41,13 @@ pub enum Trouble {
     Flap,
     /// The controller's wall clock is set off by so much.
     Clock(i64, ClockQuality),
+    /// The platform sends other prices.
+    Reprice {
+        /// Difference to the planned prices, in hundredths of the major unit.
+        by: i64,
+        /// Until they come into force.
+        after: Duration,
+    },
     /// Someone sends old commands again.
     Replay {
         /// How many.
@@ -175,7 +182,7 @@ impl Weather {
 /// A kind of fault: its name, on how many days of ten it is there, and how it is drawn.
 type Kind = (&'static str, u64, fn(&mut Draw));
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     ("noise", 6, Draw::noise),
     ("babble", 3, Draw::babble),
     ("echo", 2, Draw::echo),
@@ -190,6 +197,7 @@ const KINDS: [Kind; 14] = [
     ("platform", 6, Draw::platform),
     ("replay", 5, Draw::replay),
     ("clock", 4, Draw::clock),
+    ("prices", 6, Draw::prices),
 ];
 
 struct Draw {
@@ -347,6 +355,14 @@ impl Draw {
         }
     }
 
+    fn prices(&mut self) {
+        for at in self.times(4) {
+            let by = i64::try_from(self.chance.below(101)).unwrap_or(0) - 50;
+            let after = self.chance.between(Duration::ZERO, Duration::from_secs(300));
+            self.add(at, Trouble::Reprice { by, after });
+        }
+    }
+
     fn clock(&mut self) {
         for at in self.times(2) {
             let minutes = i64::try_from(self.chance.below(600)).unwrap_or(0) - 300;
@@ -410,6 +426,7 @@ impl World {
             }
             Trouble::Flap => self.lose_connection(),
             Trouble::Clock(off, quality) => (self.clock_off_ms, self.clock_quality) = (off, quality),
+            Trouble::Reprice { by, after } => self.reprice(by, after),
             Trouble::Replay { count, retained } => self.replay(count, retained),
         }
     }

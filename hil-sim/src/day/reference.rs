@@ -12,6 +12,8 @@ use forecourt::order::Limit;
 use forecourt::units::{Money, Volume};
 use std::collections::BTreeMap;
 
+/// Millionths of the major unit in the last digit of these heads' prices.
+const PRICE_DIGIT: i64 = 10_000;
 /// Largest difference of an amount that was worked out from a totaliser, and the dispenser's own: one step of its volume, priced.
 const PRICED_STEP: i64 = 8;
 
@@ -50,6 +52,14 @@ fn compare(nozzle: NozzleId, fuellings: &[&Fuelling], sales: &[&SaleData], desk:
             rest = fuellings.iter();
             continue;
         };
+        let price = fuelling.price.map_or(0, |price| i64::from(price.0) * PRICE_DIGIT);
+        if sale.evidence == "end_record" && price != sale.unit_price_micros.get() {
+            wrong.push(format!(
+                "nozzle {nozzle}: sale {} at {} micros a litre, the pump sold at {price}",
+                sale.sale_id,
+                sale.unit_price_micros.get()
+            ));
+        }
         if let Some(order) = &sale.order_id
             && let Some(account) = desk.account(order)
             && !limit_was(account.spec.limit, fuelling.released_by.limit)

@@ -10,16 +10,16 @@ use super::station::{Speaks, Station};
 use super::traffic::{self, Span, Visit};
 use crate::customer::Customer;
 use crate::dispenser::record::{Moment as DeviceMoment, Wrong};
-use crate::platform::{AckBy, Desk, KeyPair, Moment, Terms, write_jwks};
+use crate::platform::{AckBy, Desk, KeyPair, Moment, PriceSet, Terms, write_jwks};
 use crate::prng::Prng;
 use crate::wire::Wire;
 use anyhow::Context as _;
 use cloud_sync::link::{DeliveryId, Input, Message, PublishTag};
 use cloud_sync::mqtt::backoff::Backoff;
 use core::time::Duration;
-use forecourt::ids::{FuellingPointId, NozzleId};
+use forecourt::ids::{FuellingPointId, Grade, NozzleId};
 use forecourt::time::{ClockQuality, Instant, Now, UtcTime};
-use forecourt::units::Volume;
+use forecourt::units::{UnitPrice, Volume};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Midnight of the simulated day: 2026-11-21T00:00:00Z.
@@ -137,6 +137,8 @@ pub struct World {
     /// How far the controller's wall clock is off, and what it thinks of itself.
     pub(super) clock_off_ms: i64,
     pub(super) clock_quality: ClockQuality,
+    /// The prices last sent to the station.
+    prices: BTreeMap<Grade, UnitPrice>,
     /// The last command tokens, for those who send them again.
     pub(super) sent_tokens: VecDeque<String>,
     chances: Chances,
@@ -235,6 +237,7 @@ impl World {
             accepted: None,
             clock_off_ms: 0,
             clock_quality: ClockQuality::Synced,
+            prices: BTreeMap::new(),
             sent_tokens: VecDeque::new(),
             chances: Chances {
                 people: prng.fork("people"),
@@ -752,7 +755,8 @@ impl World {
     fn pay(&mut self, number: usize) {
         use crate::platform::{Command, OrderSpec};
         let visit = &self.visits[number];
-        let (grade, price) = self.station.sells(visit.nozzle);
+        let (grade, _) = self.station.sells(visit.nozzle);
+        let price = self.price_at(visit.nozzle);
         let spec = OrderSpec::prepaid(
             visit.order.clone(),
             visit.nozzle,
@@ -766,6 +770,30 @@ impl World {
             self.later(after, Event::Cancel(number));
         }
         self.desk.issue(Command::Authorise(Box::new(spec)), moment);
+        self.send_commands();
+    }
+
+    /// What the platform asks a customer to pay a litre: as the nozzle shows, or as it will.
+    fn price_at(&self, nozzle: NozzleId) -> UnitPrice {
+        let (grade, planned) = self.station.sells(nozzle);
+        let shown = self.desk.nozzle(nozzle).map_or(planned, |state| state.unit_price_micros);
+        self.prices.get(&grade).copied().unwrap_or(planned).max(shown)
+    }
+
+    /// The platform sends prices that differ from the planned ones by so many hundredths.
+    pub(super) fn reprice(&mut self, by: i64, after: Duration) {
+        let moment = self.moment();
+        let grades = self.station.plan.grades.iter();
+        let price = |price: UnitPrice| UnitPrice::new(price.get() + by * 10_000);
+        self.prices = grades.map(|grade| (grade.code.clone(), price(grade.unit_price))).collect();
+        let after = i64::try_from(after.as_millis()).unwrap_or(0);
+        let set = PriceSet {
+            name: format!("PS-{}", self.now.as_micros()),
+            effective_at: moment.utc.plus_ms(after),
+            prices: self.prices.clone(),
+        };
+        self.log.note(self.now, format_args!("platform: prices {by:+} from {}", set.effective_at));
+        self.desk.issue(crate::platform::Command::SetPrices(Box::new(set)), moment);
         self.send_commands();
     }
 

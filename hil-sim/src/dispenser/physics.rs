@@ -6,7 +6,7 @@
 use super::calculator::{AmountDigits, Decimals, PriceDigits, VolumeDigits};
 use super::flow::{Curve, FlowProfile, Nanolitres};
 use super::record::{EndCause, Fuelling, ReleasedBy};
-use super::{Figures, NozzleIndex};
+use super::{Action, Figures, NozzleIndex};
 use forecourt::ids::Grade;
 use forecourt::time::Instant;
 use forecourt::units::Volume;
@@ -270,6 +270,16 @@ impl Pump {
             } else {
                 self.open(due, true);
             }
+        }
+    }
+
+    /// What a hand does at a nozzle. Power, alarms and keys are the head's.
+    pub fn handle_hand(&mut self, action: Action, now: Instant) {
+        match action {
+            Action::Lift(nozzle) => self.lift(nozzle, now),
+            Action::HangUp => self.hang_up(now),
+            Action::Squeeze(squeezed) => self.squeeze(squeezed, now),
+            Action::Power(_) | Action::Alarm(_) | Action::ReleaseByHand => {}
         }
     }
 

@@ -25,7 +25,7 @@ pub use desk::{AckBy, Counts, Desk, Faults, HeardSale, Issued, Moment, Terms};
 pub use link::moment;
 pub use notice::Notice;
 pub use reference_platform::contract::chain::{Arrival, Chain};
-pub use reference_platform::contract::command::{Acked, Command, OrderSpec};
+pub use reference_platform::contract::command::{Acked, Command, OrderSpec, PriceSet};
 pub use reference_platform::contract::envelope::{Event, Link, hash, read};
 pub use reference_platform::contract::keys::{KeyPair, write_jwks};
 pub use reference_platform::contract::message::{

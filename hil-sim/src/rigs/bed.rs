@@ -44,11 +44,20 @@ pub struct Setup {
     pub flow_litres: u32,
     /// Where the daemon finds the broker, if not directly.
     pub through: Option<SocketAddr>,
+    /// Others command the station too: the platform overlooks what it does not know.
+    pub joined_late: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { dispensers: 2, extra_toml: String::new(), data: None, flow_litres: 100, through: None }
+        Self {
+            dispensers: 2,
+            extra_toml: String::new(),
+            data: None,
+            flow_litres: 100,
+            through: None,
+            joined_late: false,
+        }
     }
 }
 
@@ -140,6 +149,7 @@ impl Bed {
         let pumps = Pumps::serve(&plan, &build)?;
         let mut settings = Settings::new(broker.address(), &plan.station);
         settings.terms.faults = Faults::default();
+        settings.terms.joined_late = setup.joined_late;
         let platform = Platform::connect(settings, key).await?;
         let log = directory.join("edge-daemon.log");
         let starts = plan.nozzles().into_iter().filter_map(|nozzle| Some((nozzle, pumps.totaliser(nozzle)?))).collect();

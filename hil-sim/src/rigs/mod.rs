@@ -5,6 +5,7 @@
 pub mod bed;
 pub mod books;
 pub mod disk;
+pub mod hostile;
 pub mod io;
 pub mod kill;
 pub mod link;
@@ -45,6 +46,8 @@ enum Rig {
     Clock,
     /// Power cuts below the file system: lost, reordered and torn sectors. Needs root and tools.
     Powerloss(powerloss::Args),
+    /// Thousands of wrong commands a second while fuel flows.
+    Hostile(hostile::Args),
     /// Many unsent sales: what a commit costs, and how fast they drain.
     Offline(offline::Args),
 }
@@ -75,6 +78,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
         Rig::Port(args) => link::port(args, daemon, at).await,
         Rig::Clock => link::clock(daemon, at).await,
         Rig::Powerloss(args) => powerloss::run(args, at).await,
+        Rig::Hostile(args) => hostile::run(args, daemon, at).await,
         Rig::Offline(args) => offline::run(args, daemon, at).await,
     });
     // Dropped half-way, a rig takes its daemon and dispensers with it.

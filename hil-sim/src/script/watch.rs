@@ -149,6 +149,7 @@ fn asked(command: &Command) -> String {
         Command::Unhold(nozzle) => format!("unhold {nozzle}"),
         Command::Watch(nozzle, _) => format!("watch {nozzle}"),
         Command::Resend(..) => "resend".into(),
+        Command::SetPrices(set) => format!("prices {}", set.name),
         Command::Ack(_) => "ack".into(),
         Command::Nack(..) => "nack".into(),
         Command::Other(kind, _) => kind.clone(),

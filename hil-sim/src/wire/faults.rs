@@ -47,7 +47,7 @@ pub struct Counters {
     pub bytes_from_controller: u64,
     /// Bytes that the controller was given.
     pub bytes_to_controller: u64,
-    /// Frames of the controller, counted by their ends.
+    /// Frames of the controller whose last byte was not lost; a frame is what it says at once.
     pub frames_from_controller: u64,
     /// Replies of devices.
     pub replies: u64,

@@ -92,6 +92,19 @@ fn junk_comes_before_a_reply_and_the_reply_is_whole() {
 }
 
 #[test]
+fn who_babbles_does_so_after_a_frame_of_any_protocol() {
+    let mut wire = wire(WireConfig::clean(), &[0x51]);
+    wire.babble(DeviceId(0), PerMillion::ALWAYS);
+    // two-wire asks for a state, Modbus for a register, GasKitLink for a state; none is for this device
+    let frames: [&[u8]; 3] = [&[0x07], &[0x02, 0x03, 0, 0, 0, 1, 0x84, 0x39], &[0x02, 0x31, 0x53, 0x03, 0x53]];
+    for (n, frame) in (1_u64..).zip(frames) {
+        let (heard, _) = exchange(&mut wire, frame, Instant::from_micros(n * 100_000), Duration::from_millis(60));
+        assert!((1..=8).contains(&heard.len()), "{heard:02X?}");
+        assert_eq!((wire.counters().babbled, wire.counters().frames_from_controller), (n, n));
+    }
+}
+
+#[test]
 fn faults_come_as_often_as_they_are_set() {
     let faults = Faults {
         bit_flip: PerMillion(10_000),

@@ -8,10 +8,10 @@ use super::message::{Status, alarm_text};
 use super::sale::{Failure, Phase};
 use super::settings::Habits;
 use super::task::{Task, Underway, body, is_released};
+use crate::contact::Contact;
 use crate::driver::{Driver, Exchange, Expect, Progress, Urgency};
 use crate::head::HeadSettings;
 use crate::told::Told;
-use core::time::Duration;
 use forecourt::ids::FuellingPointId;
 use forecourt::pump::{Capabilities, EndRecord, PumpCommand, PumpEvent, Token};
 use forecourt::time::Instant;
@@ -68,9 +68,7 @@ pub struct DartDriver {
     pub(super) head: Head,
     receiver: Receiver,
     asked: Asked,
-    up_since: Option<Instant>,
-    last_good: Option<Instant>,
-    misses: u32,
+    contact: Contact,
     pub(super) phase: Phase,
     pub(super) task: Option<Underway>,
     pub(super) stop: Option<StopJob>,
@@ -124,9 +122,7 @@ impl DartDriver {
             head: Head::default(),
             receiver: Receiver::default(),
             asked: Asked::Nothing,
-            up_since: None,
-            last_good: None,
-            misses: 0,
+            contact: Contact::default(),
             phase,
             task: None,
             stop: None,
@@ -232,8 +228,7 @@ impl DartDriver {
     }
 
     fn note_good(&mut self, now: Instant) {
-        self.last_good = Some(now);
-        self.misses = 0;
+        self.contact.good(now);
         self.told.heard();
         if let Some(stop) = self.stop.as_mut().filter(|stop| stop.silent >= SILENT_STOPS) {
             stop.silent = 0;
@@ -383,8 +378,7 @@ impl Driver for DartDriver {
     }
 
     fn handle_link(&mut self, up: bool, now: Instant) {
-        self.up_since = up.then_some(now);
-        self.misses = 0;
+        self.contact.link(up, now);
         self.asked = Asked::Nothing;
         self.receiver = Receiver::default();
         if up {
@@ -393,12 +387,11 @@ impl Driver for DartDriver {
         } else {
             self.told.lose();
         }
-        self.last_good = None;
         self.begin_read_in(false);
     }
 
     fn urgency(&self, now: Instant) -> Urgency {
-        if self.up_since.is_none() {
+        if !self.contact.is_up() {
             return Urgency::Silent;
         }
         if self.stop_is_to_be_sent() || self.hold_is_to_be_sent() {
@@ -407,7 +400,7 @@ impl Driver for DartDriver {
         if self.link.owes_ack() && !self.is_ack_held() {
             return Urgency::Answer;
         }
-        if self.last_good.is_none() || self.misses > 1 || self.told.is_lost() {
+        if !self.contact.is_heard() || self.contact.misses() > 1 || self.told.is_lost() {
             return Urgency::Idle;
         }
         let asks = self.task.is_some()
@@ -466,15 +459,14 @@ impl Driver for DartDriver {
     }
 
     fn handle_silence(&mut self, now: Instant) {
-        self.misses += 1;
+        self.contact.miss();
         let asked = core::mem::replace(&mut self.asked, Asked::Nothing);
         if asked == Asked::Block
             && let Some(outcome) = self.link.handle_silence()
         {
             self.handle_outcome(outcome, now);
         }
-        let silent_for = self.last_good.or(self.up_since).map_or(Duration::ZERO, |since| now.since(since));
-        if !self.told.is_lost() && self.misses >= LOST_AFTER && silent_for >= self.settings.comm_lost {
+        if !self.told.is_lost() && self.contact.is_gone(LOST_AFTER, self.settings.comm_lost, now) {
             self.give_up_release();
             self.told.lose();
             self.begin_read_in(false);

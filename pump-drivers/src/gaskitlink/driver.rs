@@ -6,6 +6,7 @@ use super::message::{ControllerSays, PostNozzle, PumpSays, Status, Transaction};
 use super::phase::{Ask, Phase, ReleaseStep, holds_transaction};
 use super::settings::{AuthoriseIn, Habits, TotalQuery};
 use super::stop::{HoldJob, StopJob};
+use crate::contact::Contact;
 use crate::driver::{Driver, Exchange, Expect, Progress, Urgency};
 use crate::head::HeadSettings;
 use crate::hex::Direction;
@@ -43,9 +44,7 @@ pub struct GasKitLinkDriver {
     pub(super) told: Told,
     receiver: Receiver,
     asked: Option<Ask>,
-    up_since: Option<Instant>,
-    last_good: Option<Instant>,
-    misses: u32,
+    contact: Contact,
     pub(super) phase: Phase,
     pub(super) seen: Option<Look>,
     /// The state is to be read before anything else.
@@ -90,9 +89,7 @@ impl GasKitLinkDriver {
             told: Told::default(),
             receiver: Receiver::new(Some(Direction::Pump)),
             asked: None,
-            up_since: None,
-            last_good: None,
-            misses: 0,
+            contact: Contact::default(),
             phase,
             seen: None,
             look: false,
@@ -234,8 +231,7 @@ impl GasKitLinkDriver {
     }
 
     fn note_good(&mut self, now: Instant) {
-        self.last_good = Some(now);
-        self.misses = 0;
+        self.contact.good(now);
         self.told.heard();
     }
 
@@ -285,9 +281,7 @@ impl Driver for GasKitLinkDriver {
     }
 
     fn handle_link(&mut self, up: bool, now: Instant) {
-        self.up_since = up.then_some(now);
-        self.last_good = None;
-        self.misses = 0;
+        self.contact.link(up, now);
         self.asked = None;
         self.next_at = now;
         if !up {
@@ -298,14 +292,14 @@ impl Driver for GasKitLinkDriver {
     }
 
     fn urgency(&self, now: Instant) -> Urgency {
-        if self.up_since.is_none() {
+        if !self.contact.is_up() {
             return Urgency::Silent;
         }
         let overrides = self.override_due(now).is_some() || self.look && (self.stop.is_some() || self.hold.is_some());
-        if overrides && self.misses < SILENT_OVERRIDES {
+        if overrides && self.contact.misses() < SILENT_OVERRIDES {
             return Urgency::Stop;
         }
-        if self.misses > 1 || self.told.is_lost() {
+        if self.contact.misses() > 1 || self.told.is_lost() {
             return Urgency::Idle;
         }
         if self.next_at > now {
@@ -319,8 +313,7 @@ impl Driver for GasKitLinkDriver {
     }
 
     fn silent_until(&self) -> Option<Instant> {
-        self.up_since?;
-        Some(self.next_stop().map_or(self.next_at, |stop| stop.min(self.next_at)))
+        self.contact.is_up().then(|| self.next_stop().map_or(self.next_at, |stop| stop.min(self.next_at)))
     }
 
     fn next_exchange(&mut self, now: Instant) -> Option<Exchange> {
@@ -360,13 +353,12 @@ impl Driver for GasKitLinkDriver {
     }
 
     fn handle_silence(&mut self, now: Instant) {
-        self.misses += 1;
+        self.contact.miss();
         self.next_at = now;
         if let Some(ask) = self.asked.take() {
             self.handle_failure(ask, now);
         }
-        let silent_for = self.last_good.or(self.up_since).map_or(Duration::ZERO, |since| now.since(since));
-        if !self.told.is_lost() && self.misses >= LOST_AFTER && silent_for >= self.settings.comm_lost {
+        if !self.told.is_lost() && self.contact.is_gone(LOST_AFTER, self.settings.comm_lost, now) {
             self.lose();
         }
     }

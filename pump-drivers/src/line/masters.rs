@@ -20,6 +20,9 @@ pub trait Watch: Send {
 
     /// The wire was quiet: what is unfinished stays so.
     fn quiet(&mut self);
+
+    /// We say this now: what answers it is no talk with another. Needed where a device's word can be a controller's.
+    fn sent(&mut self, _bytes: &[u8]) {}
 }
 
 /// Looks out for another master.
@@ -42,6 +45,7 @@ impl Masters {
         if self.sent.len() >= MOST_SENT {
             self.sent.pop_front();
         }
+        self.watch.sent(bytes);
         self.sent.push_back((bytes.to_vec(), until));
     }
 

@@ -261,6 +261,13 @@ impl Witness {
         }
     }
 
+    /// The amount so far, of a head that tells no volume while fuel flows.
+    pub fn running_amount(&mut self, amount: Money) {
+        if self.is_running() {
+            self.told.running_amount(amount);
+        }
+    }
+
     /// The end of the fuelling was heard. Its figures are final if they were told with the end or after it.
     pub fn end(&mut self, is_final: bool, now: Instant) {
         if let Stage::Running(reading) = self.stage {

@@ -9,6 +9,7 @@ use super::sale::Phase;
 use super::settings::Habits;
 use super::wire::{Answer, Question, Taken, Talk};
 use super::write::{Write, Wrote};
+use crate::contact::Contact;
 use crate::driver::{Driver, Exchange, Expect, Progress, Urgency};
 use crate::head::HeadSettings;
 use crate::told::Told;
@@ -108,10 +109,7 @@ pub struct ModbusDriver {
     /// The finished fuelling point was told to go to idle.
     pub(super) let_go: bool,
     chase: u8,
-    up: bool,
-    up_since: Instant,
-    last_good: Option<Instant>,
-    misses: u32,
+    contact: Contact,
 }
 
 impl ModbusDriver {
@@ -141,10 +139,7 @@ impl ModbusDriver {
             end_told: false,
             let_go: false,
             chase: 0,
-            up: false,
-            up_since: Instant::START,
-            last_good: None,
-            misses: 0,
+            contact: Contact::default(),
         }
     }
 
@@ -222,8 +217,7 @@ impl ModbusDriver {
 
     /// A good answer to the question under way.
     fn handle_good(&mut self, answer: &Answer, now: Instant) {
-        self.last_good = Some(now);
-        self.misses = 0;
+        self.contact.good(now);
         self.told.heard();
         if let Some(stop) = self.stop.as_mut().filter(|stop| stop.unheard) {
             (stop.unheard, stop.send) = (false, true);
@@ -368,10 +362,7 @@ impl Driver for ModbusDriver {
     }
 
     fn handle_link(&mut self, up: bool, now: Instant) {
-        self.up = up;
-        self.up_since = now;
-        self.misses = 0;
-        self.last_good = None;
+        self.contact.link(up, now);
         if !up {
             self.give_up_release();
             self.told.lose();
@@ -380,13 +371,13 @@ impl Driver for ModbusDriver {
     }
 
     fn urgency(&self, now: Instant) -> Urgency {
-        if !self.up {
+        if !self.contact.is_up() {
             return Urgency::Silent;
         }
         if self.stop_is_to_be_sent() || self.hold_is_to_be_sent() {
             return Urgency::Stop;
         }
-        if self.last_good.is_none() || self.misses > 1 || self.told.is_lost() {
+        if !self.contact.is_heard() || self.contact.misses() > 1 || self.told.is_lost() {
             return Urgency::Idle;
         }
         let sequence =
@@ -431,7 +422,7 @@ impl Driver for ModbusDriver {
     }
 
     fn handle_silence(&mut self, now: Instant) {
-        self.misses += 1;
+        self.contact.miss();
         self.talk.forget();
         match self.activity.take() {
             Some(Activity::Write(mut write, aim)) => match write.silence() {
@@ -444,8 +435,7 @@ impl Driver for ModbusDriver {
             },
             Some(Activity::Pass(_)) | None => {}
         }
-        let silent_for = now.since(self.last_good.unwrap_or(self.up_since));
-        if !self.told.is_lost() && self.misses >= LOST_AFTER && silent_for >= self.settings.comm_lost {
+        if !self.told.is_lost() && self.contact.is_gone(LOST_AFTER, self.settings.comm_lost, now) {
             self.give_up_release();
             self.told.lose();
             self.begin_read_in(false);

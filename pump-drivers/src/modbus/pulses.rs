@@ -7,6 +7,7 @@ use super::driver::alarm;
 use super::point::{Point, Raw};
 use super::profile::{Profile, Role};
 use super::wire::{Answer, Framing, Question, Taken, Talk};
+use crate::contact::Contact;
 use crate::driver::{Driver, Exchange, Expect, Progress, Urgency};
 use crate::head::HeadSettings;
 use crate::told::Told;
@@ -138,11 +139,8 @@ pub struct PulseDriver {
     esd_read: bool,
     tripped: bool,
     turn: u8,
-    up: bool,
-    up_since: Instant,
-    /// Of the counter and of the board.
-    last_good: [Option<Instant>; 2],
-    misses: [u32; 2],
+    /// With the counter and with the board.
+    contacts: [Contact; 2],
 }
 
 impl PulseDriver {
@@ -187,10 +185,7 @@ impl PulseDriver {
             esd_read: false,
             tripped: false,
             turn: 0,
-            up: false,
-            up_since: Instant::START,
-            last_good: [None; 2],
-            misses: [0; 2],
+            contacts: [Contact::default(); 2],
         }
     }
 
@@ -359,9 +354,8 @@ impl PulseDriver {
     // ---- what came back ----
 
     fn handle_good(&mut self, ask: Ask, answer: &Answer, now: Instant) {
-        self.last_good[ask.device()] = Some(now);
-        self.misses[ask.device()] = 0;
-        if self.misses == [0; 2] {
+        self.contacts[ask.device()].good(now);
+        if self.contacts.iter().all(|contact| contact.misses() == 0) {
             self.told.heard();
         }
         let words: Vec<u16> = match answer {
@@ -570,7 +564,7 @@ impl Driver for PulseDriver {
     }
 
     fn handle_link(&mut self, up: bool, now: Instant) {
-        (self.up, self.up_since, self.misses, self.last_good) = (up, now, [0; 2], [None; 2]);
+        self.contacts.iter_mut().for_each(|contact| contact.link(up, now));
         if !up {
             self.give_up_release("the port is gone");
             self.told.lose();
@@ -579,11 +573,12 @@ impl Driver for PulseDriver {
     }
 
     fn urgency(&self, now: Instant) -> Urgency {
-        if !self.up {
+        let contacts = &self.contacts;
+        if contacts.iter().any(|contact| !contact.is_up()) {
             return Urgency::Silent;
         }
-        if self.last_good == [None; 2] || self.misses.iter().any(|misses| *misses > BLIND_AFTER) || self.told.is_lost()
-        {
+        let unheard = contacts.iter().all(|contact| !contact.is_heard());
+        if unheard || contacts.iter().any(|contact| contact.misses() > BLIND_AFTER) || self.told.is_lost() {
             return Urgency::Idle;
         }
         let shutting = !self.wanted_open && self.valve != Some(false) && self.told.is_read_in();
@@ -636,16 +631,15 @@ impl Driver for PulseDriver {
         self.talk.forget();
         let Some(ask) = self.asked.take() else { return };
         let device = ask.device();
-        self.misses[device] += 1;
+        self.contacts[device].miss();
         if matches!(ask, Ask::Open | Ask::Close) {
             // read back before anything else; a write of the same value may then be repeated
             self.valve = None;
         }
-        if self.misses[device] >= BLIND_AFTER && matches!(self.phase, Phase::Running { .. }) {
+        if self.contacts[device].misses() >= BLIND_AFTER && matches!(self.phase, Phase::Running { .. }) {
             self.close();
         }
-        let silent_for = now.since(self.last_good[device].unwrap_or(self.up_since));
-        if !self.told.is_lost() && self.misses[device] >= LOST_AFTER && silent_for >= self.settings.comm_lost {
+        if !self.told.is_lost() && self.contacts[device].is_gone(LOST_AFTER, self.settings.comm_lost, now) {
             self.give_up_release("the counter or the board fell silent before the valve was opened");
             self.told.lose();
             self.begin_read_in(false);

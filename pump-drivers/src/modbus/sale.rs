@@ -87,6 +87,8 @@ impl ModbusDriver {
     }
 
     pub(super) fn set_prices(&mut self, prices: &BTreeMap<NozzleId, UnitPrice>) {
+        // What is shown from now on is told, also where it stays as it was.
+        self.told.forget_prices();
         for at in 0..self.settings.nozzles.len() {
             let nozzle = self.settings.nozzles[at].nozzle;
             let Some(price) = prices.get(&nozzle) else { continue };

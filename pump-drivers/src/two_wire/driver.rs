@@ -2,11 +2,13 @@
 //! `sale.rs` and `ending.rs`.
 
 use super::block::{GradeIndex, GradeTotals, HostBlock, Transaction};
+use super::figures;
 use super::habits::Habits;
 use super::release::MOST_AUTHORISES;
 use super::sale::{Phase, Task};
 use super::talk::{Answer, Asked, Ear, Heard};
 use super::word::{Command, PumpNumber, Status};
+use crate::contact::Contact;
 use crate::driver::{Driver, Exchange, Expect, Progress, Urgency};
 use crate::head::{HeadSettings, NozzleSettings};
 use crate::told::Told;
@@ -67,9 +69,7 @@ pub struct TwoWireDriver {
     ready: Option<Instant>,
     /// The last answer to the exchange at hand was a data error.
     data_error: bool,
-    up_since: Option<Instant>,
-    last_good: Option<Instant>,
-    misses: u32,
+    contact: Contact,
     pub(super) phase: Phase,
     /// The state, once two polls in a row said the same: one word carries no check.
     pub(super) state: Option<Status>,
@@ -134,9 +134,7 @@ impl TwoWireDriver {
             task: None,
             ready: None,
             data_error: false,
-            up_since: None,
-            last_good: None,
-            misses: 0,
+            contact: Contact::default(),
             phase: Phase::read_in(),
             state: None,
             candidate: None,
@@ -189,7 +187,7 @@ impl TwoWireDriver {
     }
 
     pub(super) fn nozzle_of(&self, grade: GradeIndex) -> Option<NozzleId> {
-        self.settings.nozzles.iter().find(|n| n.logical == grade.0 + 1).map(|n| n.nozzle)
+        figures::nozzle_of(&self.settings, grade)
     }
 
     pub(super) fn grade_of(&self, nozzle: NozzleId) -> Option<GradeIndex> {
@@ -290,13 +288,12 @@ impl TwoWireDriver {
     }
 
     fn note_good(&mut self, now: Instant) {
-        self.last_good = Some(now);
+        self.contact.good(now);
         if self.told.is_lost()
             && let Some(stop) = self.stop.as_mut()
         {
             *stop = StopJob { send: true, sent: 0, judge_at: now };
         }
-        self.misses = 0;
         self.told.heard();
     }
 
@@ -384,8 +381,7 @@ impl Driver for TwoWireDriver {
     }
 
     fn handle_link(&mut self, up: bool, now: Instant) {
-        self.up_since = up.then_some(now);
-        self.misses = 0;
+        self.contact.link(up, now);
         self.asked = Asked::Nothing;
         self.quiet_until = None;
         (self.state, self.candidate) = (None, None);
@@ -395,12 +391,11 @@ impl Driver for TwoWireDriver {
             self.give_up_release();
             self.told.lose();
         }
-        self.last_good = None;
         self.begin_read_in();
     }
 
     fn urgency(&self, now: Instant) -> Urgency {
-        if self.up_since.is_none() {
+        if !self.contact.is_up() {
             return Urgency::Silent;
         }
         if self.stop_is_to_be_sent() {
@@ -409,7 +404,7 @@ impl Driver for TwoWireDriver {
         if self.ready.is_some() {
             return Urgency::Answer;
         }
-        if self.last_good.is_none() || self.misses > 1 || self.told.is_lost() {
+        if !self.contact.is_heard() || self.contact.misses() > 1 || self.told.is_lost() {
             return Urgency::Idle;
         }
         if self.chase > 0 && (self.is_in_doubt() || self.stop.is_some() || self.is_urgent(now)) {
@@ -463,7 +458,7 @@ impl Driver for TwoWireDriver {
     }
 
     fn handle_silence(&mut self, now: Instant) {
-        self.misses += 1;
+        self.contact.miss();
         self.asked = Asked::Nothing;
         self.fail_task(now);
         if core::mem::take(&mut self.data_error) {
@@ -473,8 +468,7 @@ impl Driver for TwoWireDriver {
             // nobody says whether it arrived
             stop.send = stop.sent < MOST_STOPS;
         }
-        let silent_for = self.last_good.or(self.up_since).map_or(Duration::ZERO, |since| now.since(since));
-        if !self.told.is_lost() && self.misses >= LOST_AFTER && silent_for >= self.settings.comm_lost {
+        if !self.told.is_lost() && self.contact.is_gone(LOST_AFTER, self.settings.comm_lost, now) {
             self.give_up_release();
             self.told.lose();
             (self.state, self.candidate) = (None, None);

@@ -3,6 +3,7 @@
 
 use super::block::{GradeIndex, GradeTotals, Transaction};
 use super::driver::{TwoWireDriver, alarm};
+use super::figures;
 use super::sale::{MOST_READINGS, Phase, Running, Task, Twice};
 use super::word::Status;
 use core::time::Duration;
@@ -135,9 +136,7 @@ impl TwoWireDriver {
         if still && !reading.volume.is_positive() || still && !is_new && running.record_before.is_some() {
             return Verdict::Nothing(total_released);
         }
-        let unit = self.settings.decimals.total(1).unwrap_or(Volume::ZERO);
-        let differs = moved.checked_sub(reading.volume).map_or(i64::MAX, |d| d.get().abs());
-        if differs <= unit.get() && (is_new || moved.is_positive()) {
+        if figures::same(&self.settings, reading.volume, moved) && (is_new || moved.is_positive()) {
             return Verdict::Sale(reading, total);
         }
         if still && !is_new {
@@ -152,24 +151,20 @@ impl TwoWireDriver {
         Verdict::Sale(reading, total)
     }
 
-    /// What the meter of a grade counted, over its roll-over too, and where it stands.
+    /// What the meter of a grade counted, and where it stands.
     fn moved(
         &self,
         before: &[GradeTotals],
         after: &[GradeTotals],
         grade: GradeIndex,
     ) -> Option<(Volume, Option<Volume>)> {
-        let of_grade = |all: &[GradeTotals]| all.iter().find(|t| t.grade == grade).copied();
-        let (old, new) = of_grade(before).zip(of_grade(after))?;
-        let (from, to, count) = (old.volume.value(), new.volume.value(), new.volume.text().len());
-        let rolled = if to < from { 10_u64.checked_pow(u32::try_from(count).ok()?)? } else { 0 };
-        let moved = self.settings.decimals.total(i64::try_from((to + rolled).checked_sub(from)?).ok()?)?;
-        Some((moved, self.totaliser(&new).map(|(_, total)| total)))
+        let moved = figures::moved(&self.settings, before, after, grade)?;
+        let stands = after.iter().find(|totals| totals.grade == grade).and_then(|totals| self.totaliser(totals));
+        Some((moved, stands.map(|(_, total)| total)))
     }
 
     fn check_decimals(&mut self, reading: &Reading) {
-        let (step, currency) = (self.settings.decimals.volume_step(), self.settings.currency);
-        if reading.price.is_some_and(|price| !price.agrees(reading.volume, reading.amount, step, currency)) {
+        if !figures::agrees(&self.settings, reading) {
             let text = "volume × price and money of a sale differ: check the decimals set for this head".to_owned();
             self.told.raise(alarm::DECIMALS, text, false);
         }

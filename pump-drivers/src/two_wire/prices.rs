@@ -19,6 +19,8 @@ pub(super) const PRICE_RETRY: Duration = Duration::from_millis(2_000);
 
 impl TwoWireDriver {
     pub(super) fn set_prices(&mut self, prices: &BTreeMap<NozzleId, UnitPrice>) {
+        // What is shown from now on is told, also where it stays as it was.
+        self.told.forget_prices();
         for nozzle in &mut self.settings.nozzles {
             let Some(price) = prices.get(&nozzle.nozzle) else { continue };
             if self.settings.decimals.price_number(*price, self.habits.width.price().into()).is_none() {

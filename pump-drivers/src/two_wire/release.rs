@@ -17,6 +17,8 @@ const MOST_PRESETS: u8 = 2;
 pub(super) const COPIES: u8 = 2;
 /// From an authorise to the next word (sheet, section 12).
 pub(super) const AUTHORISE_SHOWS: Duration = Duration::from_millis(68);
+/// Times in a row that the pump must still call after an authorise before that is judged to have had no effect.
+pub(super) const LOOKS: u8 = 2;
 /// From a preset to the look whether the handle is still out.
 const PRESET_SETTLES: Duration = Duration::from_millis(100);
 
@@ -32,6 +34,8 @@ pub struct Releasing {
     pub(super) authorises: u8,
     /// When the last authorise went out.
     pub(super) sent: Option<Instant>,
+    /// How often it was seen to call since.
+    pub(super) looks: u8,
     /// Taken back: no further authorise.
     pub(super) cancelled: bool,
     pub(super) failures: u8,
@@ -67,6 +71,7 @@ impl TwoWireDriver {
             preset_at: None,
             authorises: 0,
             sent: None,
+            looks: 0,
             cancelled: false,
             failures: 0,
         });
@@ -148,6 +153,7 @@ impl TwoWireDriver {
         if let Phase::Releasing(releasing) = &mut self.phase {
             releasing.authorises += 1;
             releasing.sent = Some(now);
+            releasing.looks = 0;
             releasing.step = Step::Judge;
         } else {
             self.resumes_left = self.resumes_left.saturating_sub(1);

@@ -1,11 +1,12 @@
 //! What is asked of a two-wire head when, and what its answers mean: reading in, and the running sale (two-wire sheet,
 //! sections 8, 9 and 13).
 
-use super::block::{Digits, GradeTotals, Transaction};
+use super::block::{GradeTotals, Transaction};
 use super::driver::{TwoWireDriver, alarm};
 use super::ending::Ending;
+use super::figures;
 use super::prices::{MOST_PRICE_TRIES, PRICE_RETRY, PRICE_SETTLES};
-use super::release::{AUTHORISE_SHOWS, COPIES, Releasing, Step};
+use super::release::{AUTHORISE_SHOWS, COPIES, LOOKS, Releasing, Step};
 use super::talk::Answer;
 use super::word::Status;
 use core::time::Duration;
@@ -418,9 +419,15 @@ impl TwoWireDriver {
         match &mut self.phase {
             Phase::ReadIn(_) => self.go_on_reading(state),
             Phase::Releasing(releasing) if releasing.step == Step::Judge => {
-                let shown = releasing.sent.is_some_and(|sent| self.seen_at >= sent + AUTHORISE_SHOWS);
+                let shown = releasing.sent.is_some_and(|sent| now >= sent + AUTHORISE_SHOWS) && self.seen_at == now;
                 if shown && state == Status::Call {
-                    self.judge();
+                    // one word may be noise, and an authorise is not said again blind
+                    releasing.looks += 1;
+                    if releasing.looks >= LOOKS {
+                        self.judge();
+                    } else {
+                        self.pursue();
+                    }
                 }
             }
             Phase::Releasing(releasing) if releasing.cancelled => self.refuse(Refusal::NoEffect),
@@ -474,22 +481,12 @@ impl TwoWireDriver {
         self.tell_prices();
     }
 
-    /// A totaliser in our units.
     pub(super) fn totaliser(&self, totals: &GradeTotals) -> Option<(NozzleId, Volume)> {
-        let number = i64::try_from(totals.volume.value()).ok()?;
-        Some((self.nozzle_of(totals.grade)?, self.settings.decimals.total(number)?))
+        figures::totaliser(&self.settings, totals)
     }
 
-    /// Figures of a record in our units.
     pub(super) fn reading(&self, record: &Transaction) -> Option<Reading> {
-        let number = |digits: Digits| i64::try_from(digits.value()).ok();
-        let decimals = self.settings.decimals;
-        Some(Reading {
-            nozzle: self.nozzle_of(record.grade),
-            volume: decimals.volume(number(record.volume)?)?,
-            amount: decimals.amount(number(record.money)?, self.settings.currency)?,
-            price: decimals.price(number(record.price)?).filter(|price| price.is_positive()),
-        })
+        figures::reading(&self.settings, record)
     }
 
     // ---- reports ----

@@ -1,6 +1,8 @@
 //! A wire with an invented clock: the real line and driver, and a small pump that follows the worked exchanges of the sheet.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod hearing;
+
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, NozzleId, ReleaseId};
 use forecourt::pump::{Authorise, Preset, PumpCommand, PumpEvent, Token};

@@ -4,7 +4,9 @@ use cloud_sync::wire::chain::{self, Proven};
 use forecourt::command::Reply;
 use forecourt::hold::Hold;
 use forecourt::ledger::Release;
+use forecourt::list::ListRule;
 use forecourt::order::{Order, OrderEnd};
+use forecourt::price::{KnownPriceSet, NozzlePrice};
 use forecourt::record::Record;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
@@ -44,7 +46,7 @@ fn sound_release(row: &[Value]) -> bool {
     json::<Release>(&row[2])
 }
 
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 12] = [
     Table {
         name: "orders",
         columns: &["order_id", "nozzle", "phase", "place", "received_ms", "content_hash", "ended", "ended_ms", "body"],
@@ -61,7 +63,38 @@ const TABLES: [Table; 7] = [
         key: "nozzle, hold",
         sound: |row| json::<Hold>(&quoted(&row[1])),
     },
+    Table {
+        name: "price_set",
+        columns: &["name", "effective_ms", "stage", "body"],
+        key: "name",
+        sound: |row| json::<KnownPriceSet>(&row[3]),
+    },
+    Table {
+        name: "nozzle_price",
+        columns: &["nozzle", "body"],
+        key: "nozzle",
+        sound: |row| json::<NozzlePrice>(&row[1]),
+    },
+    Table { name: "customer_day", columns: &["customer", "day", "sold_minor"], key: "customer", sound: any },
+    Table { name: "list", columns: &["list", "version"], key: "list", sound: any },
+    Table {
+        name: "list_entry",
+        columns: &["list", "kind", "subject", "rule"],
+        key: "list, kind, subject",
+        sound: |row| json::<ListRule>(&row[3]),
+    },
     Table { name: "old_audit", columns: &["sequence", "time_ms", "body"], key: "sequence", sound: any },
+];
+
+/// What is no part of the books: it is taken along where it can be read, and an older store has none of it.
+const EXTRAS: [Table; 2] = [
+    Table {
+        name: "consumer",
+        columns: &["name", "cursor", "kinds", "keep_ms", "active", "passed_over", "taken_ms"],
+        key: "name",
+        sound: any,
+    },
+    Table { name: "note", columns: &["name", "value"], key: "name", sound: any },
 ];
 
 fn quoted(value: &Value) -> Value {
@@ -88,6 +121,9 @@ pub(super) fn salvage(old: &Connection, new: &Connection, files: &[PathBuf], dee
     let mut found = Found { whole: true, ..Found::default() };
     for table in &TABLES {
         found.whole &= copy(old, new, table)?;
+    }
+    for table in &EXTRAS {
+        copy(old, new, table)?;
     }
     let mut pending: BTreeMap<u64, [Value; 4]> = BTreeMap::new();
     let outbox_whole =

@@ -120,6 +120,7 @@ fn left_behind() -> (tempfile::TempDir, Vec<Row>) {
         nozzle: NozzleId(3),
         preset: Preset::Volume(Volume::new(10_000)),
         price: UnitPrice::new(7_450_000),
+        price_set: None,
         totaliser_start: Some(Volume::new(600)),
         at: noon(),
         end_seen: None,

@@ -5,6 +5,7 @@ use forecourt::order::{Basis, Limit};
 use forecourt::time::UtcTime;
 use forecourt::units::{Currency, UnitPrice};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// An order as the platform sells it.
@@ -96,6 +97,29 @@ impl OrderSpec {
     }
 }
 
+/// Prices that come into force together.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PriceSet {
+    /// Its name.
+    pub name: String,
+    /// From when on.
+    pub effective_at: UtcTime,
+    /// By grade.
+    pub prices: BTreeMap<Grade, UnitPrice>,
+}
+
+impl PriceSet {
+    fn data(&self) -> Value {
+        let price =
+            |(grade, price): (&Grade, &UnitPrice)| json!({"grade": grade.as_str(), "unit_price_micros": price.get()});
+        json!({
+            "price_set": self.name,
+            "effective_at": self.effective_at.to_string(),
+            "prices": self.prices.iter().map(price).collect::<Vec<_>>(),
+        })
+    }
+}
+
 /// Which records an acknowledgement names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Acked {
@@ -128,6 +152,8 @@ pub enum Command {
     Nack(Uuid, String),
     /// `fuel.resend.v1`, both ends included.
     Resend(u64, u64),
+    /// `fuel.price.set.v1`
+    SetPrices(Box<PriceSet>),
     /// Any type with any data, to see what the station makes of it.
     Other(String, Value),
 }
@@ -147,6 +173,7 @@ impl Command {
             Self::Ack(_) => "fuel.ack.v1",
             Self::Nack(..) => "fuel.nack.v1",
             Self::Resend(..) => "fuel.resend.v1",
+            Self::SetPrices(_) => "fuel.price.set.v1",
             Self::Other(kind, _) => kind,
         }
     }
@@ -173,6 +200,7 @@ impl Command {
             Self::Resend(from, to) => {
                 json!({"from_sequence": format!("{from:012}"), "to_sequence": format!("{to:012}")})
             }
+            Self::SetPrices(set) => set.data(),
             Self::Other(_, data) => data.clone(),
         }
     }

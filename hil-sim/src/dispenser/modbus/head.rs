@@ -303,9 +303,7 @@ impl Head {
     pub fn act(&mut self, action: Action, now: Instant) {
         self.handle_timeout(now);
         match action {
-            Action::Lift(nozzle) => self.pump.lift(nozzle, now),
-            Action::HangUp => self.pump.hang_up(now),
-            Action::Squeeze(squeezed) => self.pump.squeeze(squeezed, now),
+            Action::Lift(_) | Action::HangUp | Action::Squeeze(_) => self.pump.handle_hand(action, now),
             Action::Power(on) => self.power(on, now),
             Action::Alarm(code) => {
                 self.error = u16::from(code);

@@ -1,13 +1,20 @@
 //! The link against a real Mosquitto: will, retained states, commands and replies, and a broker that is killed.
 
+mod certificates;
+#[path = "../common/mod.rs"]
+mod common;
+mod https;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use cloud_sync::link::{Link, Settings};
+use cloud_sync::https::{HttpUrl, Poster};
+use cloud_sync::link::{Link, Notice, Settings};
 use cloud_sync::mqtt::{self, DaemonEnds, LinkSettings, Status, TlsMaterial, Told, World};
 use cloud_sync::outbox;
 use cloud_sync::outbox::ask::serve;
 use cloud_sync::outbox::store::Row;
 use cloud_sync::outbox::testing::MemoryStore;
+use cloud_sync::road;
 use cloud_sync::wire::jws::KeySet;
 use cloud_sync::wire::reply::Remembered;
 use cloud_sync::wire::state::LiveReading;
@@ -51,8 +58,9 @@ impl Broker {
             return None;
         }
         let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+        let log = if tls.contains("log_type") { "" } else { "log_type none\n" };
         let config = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\nlog_type none\n{tls}"
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\n{log}{tls}"
         );
         std::fs::write(directory.path().join("mosquitto.conf"), config).expect("a file");
         let child = Self::launch(directory.path());
@@ -215,11 +223,22 @@ struct Station {
     store: Arc<Mutex<MemoryStore>>,
     told: mpsc::Sender<Told>,
     status: watch::Receiver<Status>,
+    notices: mpsc::Receiver<Notice>,
     link: JoinHandle<Result<(), mqtt::BadSettings>>,
 }
 
 impl Station {
     fn start(broker: &Broker) -> Self {
+        let tls = broker.tls.then(|| TlsMaterial {
+            authorities: broker.file("ca.pem"),
+            certificate: broker.file("st-1.pem"),
+            key: broker.file("st-1.key"),
+        });
+        Self::begin(broker.port, tls, None)
+    }
+
+    /// Dials the broker at this port, over TLS if it has certificates, and may post over HTTPS.
+    fn begin(port: u16, tls: Option<TlsMaterial>, https: Option<(HttpUrl, Poster)>) -> Self {
         let x = URL_SAFE_NO_PAD.encode(key().verifying_key().as_bytes());
         let jwks = json!({"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","x":x}]}).to_string();
         let settings = Settings {
@@ -228,17 +247,14 @@ impl Station {
             prefix: "fuel/v1".into(),
             keys: KeySet::from_jwks(jwks.as_bytes()).expect("keys"),
             outbox: outbox::Settings::default(),
+            road: https.as_ref().map(|_| road::Settings::default()),
             commands: 64,
         };
         let link = Link::new(settings, station_view(), UuidMaker::new([3; 32]), Instant::START);
-        let scheme = if broker.tls { "mqtts" } else { "mqtt" };
-        let tls = broker.tls.then(|| TlsMaterial {
-            authorities: broker.file("ca.pem"),
-            certificate: broker.file("st-1.pem"),
-            key: broker.file("st-1.key"),
-        });
+        let scheme = if tls.is_some() { "mqtts" } else { "mqtt" };
         let link_settings = LinkSettings {
-            brokers: vec![format!("{scheme}://localhost:{}", broker.port).parse().expect("an address")],
+            brokers: vec![format!("{scheme}://localhost:{port}").parse().expect("an address")],
+            last_good: None,
             tls,
             allow_plaintext: false,
             client_id: "st-1".into(),
@@ -253,12 +269,16 @@ impl Station {
         let world = World { now: Box::new(now), jitter: Box::new(|longest| longest.min(50)) };
         let (daemon, ends) = mqtt::channels();
         let link = tokio::spawn(mqtt::run(link_settings, link, ends, world));
-        let DaemonEnds { told, mut commands, mut asks, answers, notices, status } = daemon;
+        let DaemonEnds { told, mut commands, mut asks, answers, notices, status, posts, posted } = daemon;
+        if let Some((url, poster)) = https {
+            let (_, clients) = watch::channel(Some(poster));
+            let station = StationId::new("st-1").expect("an id");
+            let jitter = Box::new(|longest: u64| longest.min(50));
+            tokio::spawn(cloud_sync::https::run(url, station, clients, posts, posted, jitter));
+        }
         let store = Arc::new(Mutex::new(MemoryStore::default()));
         let served = Arc::clone(&store);
         std::thread::spawn(move || {
-            // Held to the end, so that notices have somewhere to go.
-            let _notices = notices;
             while let Some(ask) = asks.blocking_recv() {
                 let answer = serve(&mut *served.lock().expect("not poisoned"), ask);
                 if answers.blocking_send(answer).is_err() {
@@ -282,12 +302,23 @@ impl Station {
                 }
             }
         });
-        Self { store, told, status, link }
+        Self { store, told, status, notices, link }
     }
 
     async fn connected(&mut self) {
         let connected = self.status.wait_for(|status| status.broker.is_some());
         tokio::time::timeout(PATIENCE, connected).await.expect("in time").expect("the link runs");
+    }
+
+    /// The daemon counts so many records that wait.
+    async fn waiting(&self, pending: u64) {
+        let mut view = station_view();
+        view.outbox.pending = pending;
+        self.told.send(Told::Station(Box::new(view))).await.expect("the link runs");
+    }
+
+    fn pending(&self) -> usize {
+        self.store.lock().expect("not poisoned").pending_sequences().len()
     }
 
     async fn append(&self, from: u64, to: u64) {
