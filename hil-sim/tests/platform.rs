@@ -121,7 +121,10 @@ async fn an_order_runs_from_payment_to_refund_over_a_broker_and_another_is_paid_
 
     let first = buy(&platform, "key-00000001").await;
     let view = settled(&platform, &first).await;
-    assert_eq!((view["end"]["charged_minor"].as_i64(), &view["end"]["refund"]["amount_minor"]), (Some(7_450), &json!(12_550)));
+    assert_eq!(
+        (view["end"]["charged_minor"].as_i64(), &view["end"]["refund"]["amount_minor"]),
+        (Some(7_450), &json!(12_550))
+    );
     let acked = tokio::time::timeout(SOON, told.recv()).await.expect("in time").expect("the station lives");
     assert_eq!(acked["ids"].as_array().map(Vec::len), Some(1));
 

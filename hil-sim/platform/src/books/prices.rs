@@ -2,7 +2,9 @@
 //! a nozzle; a price counts when the pump says so.
 
 use super::{Act, Trouble};
-use crate::contract::command::Command;
+use crate::contract::command::{Command, PriceSet};
+use crate::refusal::Refusal;
+use forecourt::ids::Grade;
 use forecourt::time::UtcTime;
 use forecourt::units::UnitPrice;
 use rusqlite::params;
@@ -15,7 +17,7 @@ impl Act<'_> {
     /// Sends a price set.
     ///
     /// # Errors
-    /// `unknown_station`.
+    /// `unknown_station`; `malformed` for what is no grade.
     pub fn set_prices(
         &mut self,
         station_id: &str,
@@ -26,8 +28,10 @@ impl Act<'_> {
         let price_set = self.name("PS");
         let list: Value =
             prices.iter().map(|(grade, price)| json!({"grade": grade, "unit_price_micros": price.get()})).collect();
-        let data = json!({"price_set": price_set, "effective_at": effective.to_string(), "prices": list});
-        let command = Command::Other("fuel.price.set.v1".into(), data);
+        let grade = |grade: &str| Grade::new(grade).map_err(|error| Refusal::new("malformed", error.to_string()));
+        let by_grade = prices.iter().map(|(name, price)| Ok((grade(name)?, *price))).collect::<Result<_, Refusal>>()?;
+        let set = PriceSet { name: price_set.clone(), effective_at: effective, prices: by_grade };
+        let command = Command::SetPrices(Box::new(set));
         let (id, _) = self.issue(station_id, &command, None, Some(effective.plus_ms(PRICE_AGE_MS)))?;
         let sql = "INSERT INTO price_set (price_set, station_id, effective_ms, prices, command_id) VALUES (?1, ?2, ?3, ?4, ?5)";
         self.run(sql, params![price_set, station_id, effective.unix_ms(), list.to_string(), id.to_string()])?;
