@@ -1,10 +1,10 @@
 //! One order's account: what was paid, what was captured, what goes back, and the one end that decides it.
 
-use super::command::OrderSpec;
-use super::message::SaleData;
 use forecourt::ids::NozzleId;
 use forecourt::order::Limit;
 use forecourt::units::{Currency, Money, Volume};
+use reference_platform::contract::command::OrderSpec;
+use reference_platform::contract::message::SaleData;
 use std::time::Instant;
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! `hil-sim platform`: the reference platform at a terminal, against any broker. One command a line on standard input.
+//! `hil-sim platform console`: the test driver at a terminal, against any broker. One command a line on standard input.
 
 use super::{Command, Desk, KeyPair, OrderSpec, Platform, Settings, moment, write_jwks};
 use crate::rig::lone_line::typed_lines;
@@ -126,8 +126,8 @@ fn spec(nozzle: NozzleId, limit: Limit, desk: &Desk) -> anyhow::Result<OrderSpec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::fake_station::{FakeStation, STATION};
     use crate::platform::{AckBy, Faults, Terms};
+    use reference_platform::contract::fake_station::{FakeStation, STATION};
     use serde_json::json;
 
     fn desk() -> Desk {

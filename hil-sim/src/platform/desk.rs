@@ -2,19 +2,19 @@
 //! commands and notices come out.
 
 use super::account::{Account, End, check_figures};
-use super::chain::{Arrival, Chain};
-use super::command::{Acked, Command};
-use super::envelope::{self, Event, Link};
-use super::keys::KeyPair;
-use super::message::{
-    LiveData, NOZZLE_STATES, NozzleState, ReleaseData, ReplyData, ReviewData, SaleData, StationState, StepData,
-    UnaccountedData, content,
-};
 use super::notice::Notice;
 use super::papers::Papers;
 use forecourt::ids::{NozzleId, OrderId, UuidMaker};
 use forecourt::time::UtcTime;
 use forecourt::units::Currency;
+use reference_platform::contract::chain::{Arrival, Chain};
+use reference_platform::contract::command::{Acked, Command};
+use reference_platform::contract::envelope::{self, Event, Link};
+use reference_platform::contract::keys::KeyPair;
+use reference_platform::contract::message::{
+    LiveData, NOZZLE_STATES, NozzleState, ReleaseData, ReplyData, ReviewData, SaleData, StationState, StepData,
+    UnaccountedData, content,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU64;
 use std::time::Instant;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::platform::fake_station::{FakeStation, STATION, opened, order};
+use reference_platform::contract::fake_station::{FakeStation, STATION, opened, order};
 use serde_json::Value;
 
 fn desk(ack: AckBy, faults: Faults) -> Desk {

@@ -1,7 +1,8 @@
-//! A small reference platform: sells orders, signs commands, acknowledges records, keeps the books and checks the station
-//! against the contract.
+//! The platform as a test driver: sells orders, signs commands, acknowledges records, keeps the books in memory and checks the
+//! station against the contract.
 //!
-//! Built on the public contract alone and sharing no code with `cloud-sync`, so that one misreading cannot hide the other.
+//! Built on the contract side of `reference-platform` alone and sharing no code with `cloud-sync`, so that one misreading cannot
+//! hide the other.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,29 +13,26 @@
 //! ```
 
 mod account;
-mod chain;
-mod command;
 pub mod console;
 mod desk;
-mod envelope;
-mod keys;
 mod link;
-mod message;
 mod notice;
 mod papers;
 mod report;
-mod strict;
+pub mod serve;
 pub mod voucher;
 
 pub use account::{Account, End};
-pub use chain::{Arrival, Chain};
-pub use command::{Acked, Command, OrderSpec, PriceSet};
 pub use desk::{AckBy, Counts, Desk, Faults, HeardSale, Issued, Moment, Terms};
-pub use envelope::{Event, Link, hash, read};
-pub use keys::{KeyPair, write_jwks};
 pub use link::moment;
-pub use message::{LiveData, NozzleState, OutboxFigures, ReplyData, SaleData, StationState};
 pub use notice::Notice;
+pub use reference_platform::contract::chain::{Arrival, Chain};
+pub use reference_platform::contract::command::{Acked, Command, OrderSpec, PriceSet};
+pub use reference_platform::contract::envelope::{Event, Link, hash, read};
+pub use reference_platform::contract::keys::{KeyPair, write_jwks};
+pub use reference_platform::contract::message::{
+    LiveData, NozzleState, OutboxFigures, ReplyData, SaleData, StationState,
+};
 pub use report::{NozzleLine, OrderLine, Report};
 
 use forecourt::ids::{NozzleId, OrderId};
@@ -306,13 +304,10 @@ impl OrderHandle<'_> {
 }
 
 #[cfg(test)]
-mod fake_station;
-
-#[cfg(test)]
 mod tests {
-    use super::fake_station::{FakeStation, STATION, opened, order};
     use super::*;
     use crate::broker::Broker;
+    use reference_platform::contract::fake_station::{FakeStation, STATION, opened, order};
     use rumqttc::{AsyncClient, Incoming, MqttOptions, QoS};
 
     const SOON: Duration = Duration::from_secs(10);

@@ -1,9 +1,9 @@
 //! What a person watching the platform would like to be told, a line each.
 
 use super::account::End;
-use super::command::Command;
-use super::message::{NozzleState, ReplyData, SaleData, StepData};
 use forecourt::ids::OrderId;
+use reference_platform::contract::command::Command;
+use reference_platform::contract::message::{NozzleState, ReplyData, SaleData, StepData};
 use serde_json::Value;
 use std::fmt;
 

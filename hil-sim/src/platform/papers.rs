@@ -1,8 +1,8 @@
 //! The station's papers: its shift and day reports against the sales that came, and its anchors against the chain.
 
-use super::chain::Chain;
+use super::Chain;
 use super::desk::HeardSale;
-use super::message::{AnchorData, ReportData};
+use reference_platform::contract::message::{AnchorData, ReportData};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All reports and anchors heard, by the sequence of their record.

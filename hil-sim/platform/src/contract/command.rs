@@ -29,6 +29,12 @@ pub struct OrderSpec {
     pub lift_timeout_s: Option<u32>,
     /// Ground of the release.
     pub basis: Basis,
+    /// What the driver may say to the attendant.
+    pub code: Option<String>,
+    /// Opaque token of the customer.
+    pub customer: Option<String>,
+    /// Only ever masked.
+    pub plate_masked: Option<String>,
     /// Comes back unchanged in the sale.
     pub context: Value,
 }
@@ -54,6 +60,9 @@ impl OrderSpec {
             valid_for_s: 600,
             lift_timeout_s: Some(120),
             basis: Basis::Prepaid,
+            code: None,
+            customer: None,
+            plate_masked: None,
             context: json!({}),
         }
     }
@@ -77,6 +86,12 @@ impl OrderSpec {
         });
         if let Some(seconds) = self.lift_timeout_s {
             data["lift_timeout_s"] = seconds.into();
+        }
+        for (name, value) in [("code", &self.code), ("customer", &self.customer), ("plate_masked", &self.plate_masked)]
+        {
+            if let Some(text) = value {
+                data[name] = text.as_str().into();
+            }
         }
         data
     }

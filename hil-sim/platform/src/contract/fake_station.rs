@@ -1,4 +1,4 @@
-//! A station as the contract describes it, for the platform's own tests: seals events and keeps a chain, nothing more.
+//! A station as the contract describes it, for tests of platforms: seals events and keeps a chain, nothing more.
 
 use super::command::OrderSpec;
 use super::envelope;
@@ -10,21 +10,32 @@ use forecourt::units::{Currency, Money, UnitPrice};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+/// The station it plays.
 pub const STATION: &str = "st-1";
 
 /// Ids are counted, so that tests repeat.
+#[derive(Debug)]
 pub struct FakeStation {
     ids: u128,
     sequence: u64,
     prevhash: String,
 }
 
+impl Default for FakeStation {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl FakeStation {
+    /// A station that has said nothing yet.
+    #[must_use]
     pub fn new() -> Self {
         Self { ids: 0, sequence: 0, prevhash: "0".repeat(64) }
     }
 
-    fn id(&mut self) -> String {
+    /// The next id.
+    pub fn id(&mut self) -> String {
         self.ids += 1;
         Uuid::from_u128(0x019a_a7c4_0000_7000_8000_0000_0000_0000 + self.ids).to_string()
     }
@@ -39,6 +50,9 @@ impl FakeStation {
     }
 
     /// The next durable record.
+    ///
+    /// # Panics
+    /// If the event cannot be made canonical.
     pub fn record(&mut self, kind: &str, data: Value) -> Value {
         let mut event = self.event(kind, data);
         self.sequence += 1;
@@ -49,6 +63,7 @@ impl FakeStation {
         event
     }
 
+    /// A sale at nozzle 3 at 7.45 a litre.
     pub fn sale(&mut self, order: &str, totaliser_start: i64, volume: i64, amount: i64) -> Value {
         let sale_id = self.id();
         self.record(
@@ -61,11 +76,13 @@ impl FakeStation {
         )
     }
 
+    /// The end of an order without fuel.
     pub fn released(&mut self, order: &str, reason: &str) -> Value {
         let data = json!({"order_id": order, "nozzle": 3, "reason": reason, "at": "2026-11-21T08:31:10.120Z"});
         self.record("fuel.order.released.v1", data)
     }
 
+    /// An answer to a command.
     pub fn reply(&mut self, command: &str, kind: &str, result: &str, repeated: bool) -> Value {
         let data =
             json!({"command_id": command, "command_type": kind, "result": result, "repeated": repeated, "detail": ""});
@@ -74,11 +91,20 @@ impl FakeStation {
 }
 
 /// The CloudEvent within a compact JWS; its signature is proven elsewhere.
+///
+/// # Panics
+/// If it is none.
+#[must_use]
 pub fn opened(token: &str) -> Value {
     let payload = token.split('.').nth(1).expect("three parts");
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).expect("base64")).expect("JSON")
 }
 
+/// An order for money at nozzle 3 at 7.45 a litre.
+///
+/// # Panics
+/// If the id is none.
+#[must_use]
 pub fn order(id: &str, amount_minor: i64) -> OrderSpec {
     OrderSpec::prepaid(
         OrderId::new(id).expect("an id"),
