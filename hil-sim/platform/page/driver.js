@@ -163,6 +163,7 @@
   }
   function stateWords(nozzle) {
     if (!nozzle.station.online) return t("station_offline");
+    if (nozzle.refusal) return t("held");
     if (nozzle.state === "inoperative" || nozzle.state === "closed") return t("closed");
     var words = [nozzle.state === "idle" ? "" : t(nozzle.state === "calling" ? "calling" : "busy")];
     if (nozzle.queue > 0) words.push(t("queue", { n: nozzle.queue }));
@@ -191,11 +192,18 @@
 
     var last = member && member.last;
     var same = last && last.grade === nozzle.grade;
-    show("last", Boolean(same));
-    show("last-other", Boolean(last && !same));
+    // A nozzle that takes no orders shows why and where else, nothing to fill in.
+    var open_ = !nozzle.refusal;
+    show("amount", open_);
+    show("more", open_);
+    show("paybar", open_);
+    show("last", Boolean(open_ && same));
+    show("last-other", Boolean(open_ && last && !same));
     if (same) {
       var vehicle = vehicleOf(last.vehicle_id);
-      put("last-text", [limitText(last.limit), vehicle ? vehicle.plate_masked : "", (channels().filter(function (c) { return c.id === last.pay_with; })[0] || {}).text || ""].filter(Boolean).join(" · "));
+      var amount = !last.limit.full_tank_minor;
+      put("last-sum", amount ? limitText(last.limit) : "");
+      put("last-text", [amount ? "" : limitText(last.limit), vehicle ? vehicle.plate_masked : "", (channels().filter(function (c) { return c.id === last.pay_with; })[0] || {}).text || ""].filter(Boolean).join(" · "));
       $("last").setAttribute("aria-pressed", String(S.last));
     } else if (last) put("last-other", t("last_other", { last: last.grade, grade: said(nozzle.grade_name) }));
 
@@ -231,7 +239,7 @@
       renderPad();
     }
 
-    show("signin", !member);
+    show("signin", open_ && !member);
     show("vehicle-box", Boolean(member));
     show("coupon-box", coupons().length > 0);
     if (member) {
@@ -481,7 +489,8 @@
 
   function takeOrder(order) {
     var before = S.order && S.order.order_id === order.order_id ? S.order : null;
-    // A state that is older than what is shown came the slow way.
+    // An end stays: what was asked before it may be answered after it.
+    if (before && ended(before) && !ended(order)) return;
     S.order = order;
     if (!before || before.state !== order.state || orderText(before) !== orderText(order)) say(orderText(order));
     if (before && before.station_online !== false && order.station_online === false && order.code) say(t("code_offline", { code: order.code }));

@@ -83,7 +83,8 @@
   }
   function broken() {
     hangUp();
-    F.onLost(navigator.onLine === false ? "phone" : "server");
+    // One cut that mends at once is no news.
+    if (navigator.onLine === false) F.onLost("phone"); else if (line.tries > 0) F.onLost("server");
     var wait = Math.min(8000, 500 * Math.pow(2, line.tries)) * (0.75 + Math.random() / 2);
     line.tries += 1;
     line.retry = setTimeout(redial, wait);

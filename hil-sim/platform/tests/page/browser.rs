@@ -139,6 +139,11 @@ impl Browser {
         self.here("POST", "/execute/sync", &json!({"script": script, "args": []}))
     }
 
+    /// Runs a function body that ends by calling `arguments[0]`, outside of the page's policy.
+    pub fn run_async(&self, script: &str) -> Value {
+        self.here("POST", "/execute/async", &json!({"script": script, "args": []}))
+    }
+
     /// Waits until the expression is true in the page.
     pub fn until(&self, expression: &str) {
         self.until_or(expression, || String::new());
@@ -201,10 +206,11 @@ impl Browser {
         );
     }
 
-    /// A picture of the whole page, where `PAGE_SHOTS` names a directory for them.
+    /// A picture of the window, where `PAGE_SHOTS` names a directory for them; of the whole page with `PAGE_SHOTS_WHOLE`.
     pub fn shot(&self, name: &str) {
         let Some(directory) = std::env::var_os("PAGE_SHOTS").map(PathBuf::from) else { return };
-        let picture = self.cdp("Page.captureScreenshot", json!({"format": "png"}));
+        let beyond = std::env::var_os("PAGE_SHOTS_WHOLE").is_some();
+        let picture = self.cdp("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": beyond}));
         let bytes = base64::engine::general_purpose::STANDARD.decode(picture["data"].as_str().expect("a picture")).expect("base64");
         fs::create_dir_all(&directory).expect("a directory for pictures");
         fs::write(directory.join(format!("{name}.png")), bytes).expect("the picture is written");

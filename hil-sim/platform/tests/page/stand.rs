@@ -273,7 +273,7 @@ async fn make_order(State(shared): State<Shared>, headers: HeaderMap, Json(body)
         &json!({"order_id":id,"state":"awaiting_payment","limit":limit,"gross_minor":gross,"discount_minor":discount,"payable_minor":gross-discount,
             "coupon_id":body["coupon_id"],"pay_with":body["pay_with"],"station_name":{"zh":"示范加油站","en":"Demo station"},
             "grade_name":{"zh":"92 号汽油","en":"Petrol 92"},"payment":{"intent_id":"pi-1","state":"open","paid_at":null},
-            "unit_price_micros":body["unit_price_micros"],"expires_at":"2099-11-21T08:40:00Z","lift_deadline":null,"code":null,"jws":null,"live":null,"end":null,
+            "unit_price_micros":body["unit_price_micros"],"expires_at":null,"lift_deadline":null,"code":null,"jws":null,"live":null,"end":null,
             "since":"2026-11-21T08:30:02Z","text":{"zh":"请支付","en":"Please pay"},"steps":[{"step":"ordered","at":"2026-11-21T08:30:02Z"}]}),
     );
     world.keys.insert(key, (body.clone(), id));
@@ -297,7 +297,7 @@ async fn act(State(shared): State<Shared>, headers: HeaderMap, Path((id, act)): 
     shared.asked(&format!("orders/{id}/{act}"), &body)?;
     let members = match act.as_str() {
         "pay" => json!({"state":"paid","payment":{"intent_id":"pi-1","state":"paid","paid_at":"2026-11-21T08:30:04Z"},
-            "code":"385217","jws":"eyJhbGciOiJFZERTQSJ9.e30.c2ln","text":{"zh":"已支付,正在通知 3 号枪","en":"Paid, nozzle 3 is being told"},
+            "code":"385217","jws":"eyJhbGciOiJFZERTQSJ9.".repeat(45),"text":{"zh":"已支付,正在通知 3 号枪","en":"Paid, nozzle 3 is being told"},
             "steps":[{"step":"ordered","at":"2026-11-21T08:30:02Z"},{"step":"paid","at":"2026-11-21T08:30:04Z"}]}),
         "cancel" => json!({"state":"cancelled","text":{"zh":"订单已取消","en":"The order was cancelled"}}),
         "move" => json!({"nozzle":4,"wrong_nozzle":null,"state":"armed","text":{"zh":"订单已移到 4 号枪","en":"Moved to nozzle 4"}}),
