@@ -222,7 +222,7 @@
         S.own = !S.own;
         if (S.own) { S.ownText = ""; pick(S.mode, null); }
         render();
-        if (S.own) $("own").focus();
+        if (S.own) { $("own").focus(); $("own-box").scrollIntoView({ block: "end" }); }
       });
       other.setAttribute("aria-expanded", String(S.own));
       other.setAttribute("aria-controls", "own-box");
@@ -267,7 +267,7 @@
         var item = el("li");
         var link = nozzleLink(other.qr_token, other.nozzle, "row");
         link.setAttribute("data-key", other.qr_token);
-        link.appendChild(el("span", "note", other.grade + " · " + (other.available ? other.wait_estimate_s > 0 ? t("waiting", { min: Math.ceil(other.wait_estimate_s / 60) }) : t("other_free") : t("other_busy"))));
+        link.appendChild(el("span", "note", t("grade_short", { grade: other.grade }) + " · " + (other.available ? other.wait_estimate_s > 0 ? t("waiting", { min: Math.ceil(other.wait_estimate_s / 60) }) : t("other_free") : t("other_busy"))));
         item.appendChild(link);
         box.appendChild(item);
       });
@@ -425,6 +425,16 @@
   async function refreshOrder() {
     try { takeOrder(await call("GET", "/orders/" + encodeURIComponent(S.order.order_id))); } catch (refusal) { refuse(refusal, refreshOrder); }
   }
+  // Asked for only where an invitation needs it: it counts near the station. Without an answer the sign-in goes on.
+  function position() {
+    return new Promise(function (done) {
+      if (!navigator.geolocation) { done({}); return; }
+      var micro = function (degrees) { return Math.round(degrees * 1000000); };
+      navigator.geolocation.getCurrentPosition(function (at) {
+        done({ lat_udeg: micro(at.coords.latitude), lon_udeg: micro(at.coords.longitude) });
+      }, function () { done({}); }, { timeout: 5000, maximumAge: 60000 });
+    });
+  }
   async function signIn() {
     var phone = $("phone").value.replace(/\D/g, "");
     var right = phone.length === 11;
@@ -433,7 +443,10 @@
     if (!right) { $("phone").focus(); return; }
     try {
       var body = { phone: phone, station_id: S.nozzle.station.station_id };
-      if (QUERY.get("inviter")) body.inviter = QUERY.get("inviter");
+      if (QUERY.get("inviter")) {
+        body.inviter = QUERY.get("inviter");
+        Object.assign(body, await position());
+      }
       var session = await call("POST", "/session", body);
       clearRefusal();
       // The nozzle answers with the member's coupons and what was taken the last time.
@@ -684,7 +697,7 @@
         link.setAttribute("data-key", order.order_id);
         var words = el("span");
         words.appendChild(el("b", "", said(order.grade_name) + " · " + t("nozzle", { n: order.nozzle })));
-        words.appendChild(el("span", "note", when(order.since || "") + " · " + t("state_" + order.state)));
+        words.appendChild(el("span", "note", when(order.since || "").slice(0, 16) + " · " + t("state_" + order.state)));
         link.appendChild(words);
         var end = order.end;
         link.appendChild(el("span", "sum", money(end && end.kind === "completed" ? end.charged_minor : ended(order) ? 0 : order.payable_minor)));

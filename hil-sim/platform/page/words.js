@@ -32,7 +32,7 @@
   function figure(minor) { return decimals(minor, 2, 2); }
   function litres(ml) { return decimals(ml, 3, 2); }
   function priceFigure(micros) { return decimals(micros, 6, 2); }
-  function moneyUnit() { return F.currency === "CNY" ? (language === "zh" ? "元" : "¥") : F.currency; }
+  function moneyUnit() { return F.currency === "CNY" ? t("yuan") : F.currency; }
   function money(minor) {
     if (F.currency === "CNY" && language === "en") return minor < 0 ? "-¥" + figure(-minor) : "¥" + figure(minor);
     return figure(minor) + " " + moneyUnit();

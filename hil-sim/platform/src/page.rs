@@ -42,7 +42,9 @@ const fn file(path: &'static str, content_type: &'static str, text: &'static str
 
 /// The routes of the page: `GET /n/{qr_token}` and its files below `/page/`. They need no state and no session.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    FILES.iter().fold(Router::new(), |router, file| router.route(file.path, get(move |headers: HeaderMap| async move { answer(file, &headers) })))
+    FILES.iter().fold(Router::new(), |router, file| {
+        router.route(file.path, get(move |headers: HeaderMap| async move { answer(file, &headers) }))
+    })
 }
 
 fn answer(file: &'static File, request: &HeaderMap) -> Response {
@@ -93,7 +95,8 @@ mod tests {
     }
 
     fn placeholders(text: &str) -> Vec<&str> {
-        let mut names: Vec<_> = text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name).collect();
+        let mut names: Vec<_> =
+            text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name).collect();
         names.sort_unstable();
         names
     }
@@ -111,31 +114,63 @@ mod tests {
         let texts = texts();
         let page: String = FILES.iter().filter(|file| file.path != "/page/texts.js").map(|file| file.text).collect();
         let mut named: Vec<&str> = Vec::new();
-        for (before, after) in [("data-t=\"", '"'), ("data-label=\"", '"'), (" t(\"", '"'), ("(t(\"", '"'), ("[t(\"", '"')] {
+        for (before, after) in
+            [("data-t=\"", '"'), ("data-label=\"", '"'), (" t(\"", '"'), ("(t(\"", '"'), ("[t(\"", '"')]
+        {
             named.extend(page.split(before).skip(1).filter_map(|rest| rest.split_once(after)).map(|(key, _)| key));
         }
         assert!(named.len() > 80, "only {} texts are named", named.len());
         for key in named {
             // Keys that end in _ are completed by a value.
-            assert!(texts.contains_key(key) || (key.ends_with('_') && texts.keys().any(|it| it.starts_with(key))), "no text for {key}");
+            assert!(
+                texts.contains_key(key) || (key.ends_with('_') && texts.keys().any(|it| it.starts_with(key))),
+                "no text for {key}"
+            );
         }
     }
 
     #[test]
     fn nothing_of_the_page_is_inline_foreign_or_put_in_as_markup() {
         for file in &FILES {
-            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "style=\"", " onclick=", "javascript:"] {
+            for forbidden in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "style=\"",
+                " onclick=",
+                "javascript:",
+            ] {
                 assert!(!file.text.contains(forbidden), "{} has {forbidden}", file.path);
             }
             let foreign = file.text.replace("http://www.w3.org/2000/svg", "");
-            assert!(!foreign.contains("http://") && !foreign.contains("https://"), "{} loads from elsewhere", file.path);
+            assert!(
+                !foreign.contains("http://") && !foreign.contains("https://"),
+                "{} loads from elsewhere",
+                file.path
+            );
         }
     }
 
     #[test]
     fn the_scripts_keep_to_what_old_phones_understand() {
         for file in FILES.iter().filter(|file| file.content_type == SCRIPT) {
-            for newer in ["?.", "??", "{...", "{ ...", ".at(", "replaceAll(", ".flat(", ".flatMap(", "matchAll(", "for await", ".finally(", "catch {", "#private"] {
+            for newer in [
+                "?.",
+                "??",
+                "{...",
+                "{ ...",
+                ".at(",
+                "replaceAll(",
+                ".flat(",
+                ".flatMap(",
+                "matchAll(",
+                "for await",
+                ".finally(",
+                "catch {",
+                "#private",
+            ] {
                 assert!(!file.text.contains(newer), "{} uses {newer}, newer than ES2017", file.path);
             }
         }
@@ -156,7 +191,9 @@ mod tests {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
         assert!(takes_gzip(&headers));
         let mut back = String::new();
-        flate2::read::GzDecoder::new(gzip(TEXTS).expect("compressed").as_slice()).read_to_string(&mut back).expect("read back");
+        flate2::read::GzDecoder::new(gzip(TEXTS).expect("compressed").as_slice())
+            .read_to_string(&mut back)
+            .expect("read back");
         assert_eq!(back, TEXTS);
     }
 }

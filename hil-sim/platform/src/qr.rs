@@ -14,7 +14,13 @@ pub struct TooLong {
 /// zone, without a size of its own.
 pub fn svg(text: &str) -> Result<String, TooLong> {
     let code = QrCode::with_error_correction_level(text, EcLevel::L).map_err(|_| TooLong { bytes: text.len() })?;
-    Ok(code.render::<svg::Color<'_>>().min_dimensions(1, 1).quiet_zone(true).dark_color(svg::Color("#000")).light_color(svg::Color("#fff")).build())
+    Ok(code
+        .render::<svg::Color<'_>>()
+        .min_dimensions(1, 1)
+        .quiet_zone(true)
+        .dark_color(svg::Color("#000"))
+        .light_color(svg::Color("#fff"))
+        .build())
 }
 
 #[cfg(test)]

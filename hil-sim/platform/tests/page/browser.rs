@@ -40,14 +40,22 @@ pub struct Browser {
 impl Browser {
     /// None, and says so, where there is no Chromium.
     pub fn start() -> Option<Self> {
-        let there = |name: &str| std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|at| at.join(name).is_file()));
+        let there = |name: &str| {
+            std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|at| at.join(name).is_file()))
+        };
         if !there("chromedriver") || !there("chromium") {
-            eprintln!("skipped: chromium is not there; install chromium, chromium-driver and fonts-noto-cjk to run this test");
+            eprintln!(
+                "skipped: chromium is not there; install chromium, chromium-driver and fonts-noto-cjk to run this test"
+            );
             return None;
         }
         let profile = tempfile::tempdir().expect("a directory for the profile");
-        let mut chromedriver =
-            Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("chromedriver starts");
+        let mut chromedriver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver starts");
         let mut said = BufReader::new(chromedriver.stdout.take().expect("piped")).lines();
         let port = said
             .by_ref()
@@ -112,7 +120,10 @@ impl Browser {
 
     /// A phone, tablet or desk of that many CSS pixels.
     pub fn size(&self, width: u32, height: u32) {
-        self.cdp("Emulation.setDeviceMetricsOverride", json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 800}));
+        self.cdp(
+            "Emulation.setDeviceMetricsOverride",
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 800}),
+        );
     }
 
     pub fn dark(&self, dark: bool) {
@@ -146,15 +157,14 @@ impl Browser {
 
     /// Waits until the expression is true in the page.
     pub fn until(&self, expression: &str) {
-        self.until_or(expression, || String::new());
-    }
-
-    /// The same, and what to add to the complaint.
-    pub fn until_or(&self, expression: &str, why: impl Fn() -> String) {
         let end = Instant::now() + PATIENCE;
         let script = format!("return Boolean({expression})");
         while self.run(&script) != Value::Bool(true) {
-            assert!(Instant::now() < end, "never true: {expression}\n{}\nthe page shows:\n{}", why(), self.run("return document.body.innerText"));
+            assert!(
+                Instant::now() < end,
+                "never true: {expression}\nthe page shows:\n{}",
+                self.run("return document.body.innerText")
+            );
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -166,7 +176,10 @@ impl Browser {
 
     /// Waits until the element has this text.
     pub fn reads_as(&self, id: &str, text: &str) {
-        self.until(&format!("document.getElementById('{id}').offsetParent && document.getElementById('{id}').textContent === {}", json!(text)));
+        self.until(&format!(
+            "document.getElementById('{id}').offsetParent && document.getElementById('{id}').textContent === {}",
+            json!(text)
+        ));
     }
 
     pub fn text(&self, id: &str) -> String {
@@ -177,16 +190,22 @@ impl Browser {
     pub fn click(&self, css: &str) {
         self.until(&format!("document.querySelector({0}) && document.querySelector({0}).offsetParent", json!(css)));
         let found = self.here("POST", "/element", &json!({"using": "css selector", "value": css}));
-        let element = found.as_object().and_then(|it| it.values().next()).and_then(Value::as_str).expect("an element").to_owned();
+        let element =
+            found.as_object().and_then(|it| it.values().next()).and_then(Value::as_str).expect("an element").to_owned();
         // In the middle of the window, away from what sticks to its edges.
-        self.run(&format!("document.querySelector({}).scrollIntoView({{block: 'center', behavior: 'instant'}})", json!(css)));
+        self.run(&format!(
+            "document.querySelector({}).scrollIntoView({{block: 'center', behavior: 'instant'}})",
+            json!(css)
+        ));
         self.here("POST", &format!("/element/{element}/click"), &json!({}));
     }
 
     /// Keys one after the other, to whatever has the focus.
     pub fn press(&self, keys: &[char]) {
-        let actions: Vec<Value> =
-            keys.iter().flat_map(|key| [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})]).collect();
+        let actions: Vec<Value> = keys
+            .iter()
+            .flat_map(|key| [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})])
+            .collect();
         self.here("POST", "/actions", &json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]}));
     }
 
@@ -211,7 +230,9 @@ impl Browser {
         let Some(directory) = std::env::var_os("PAGE_SHOTS").map(PathBuf::from) else { return };
         let beyond = std::env::var_os("PAGE_SHOTS_WHOLE").is_some();
         let picture = self.cdp("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": beyond}));
-        let bytes = base64::engine::general_purpose::STANDARD.decode(picture["data"].as_str().expect("a picture")).expect("base64");
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(picture["data"].as_str().expect("a picture"))
+            .expect("base64");
         fs::create_dir_all(&directory).expect("a directory for pictures");
         fs::write(directory.join(format!("{name}.png")), bytes).expect("the picture is written");
     }

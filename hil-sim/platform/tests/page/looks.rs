@@ -49,7 +49,8 @@ const MISFIT: &str = "
     });
     return bad;";
 
-const OPEN_ALL: &str = "Array.prototype.forEach.call(document.querySelectorAll('details'), function (it) { it.open = true; })";
+const OPEN_ALL: &str =
+    "Array.prototype.forEach.call(document.querySelectorAll('details'), function (it) { it.open = true; })";
 
 /// Walks through what a driver sees and calls the check at each place.
 fn tour(stand: &Stand, browser: &Browser, check: impl Fn(&str)) {
@@ -112,7 +113,9 @@ fn nothing_is_cut_off_or_too_small_on_any_screen_in_any_language_or_size() {
     let Some(browser) = at_the_nozzle(&stand, "zh-CN", true) else { return };
     for language in ["zh", "en"] {
         browser.run(&format!("localStorage.setItem('language', '{language}')"));
-        for (width, height, size) in [(360, 740, "1"), (360, 740, "3"), (768, 1024, "1"), (1366, 768, "1"), (1366, 768, "3")] {
+        for (width, height, size) in
+            [(360, 740, "1"), (360, 740, "3"), (768, 1024, "1"), (1366, 768, "1"), (1366, 768, "3")]
+        {
             browser.size(width, height);
             step_text_size(&browser, size);
             tour(&stand, &browser, |place| {
@@ -155,13 +158,29 @@ fn each_control_has_a_name_and_each_view_one_heading() {
             .iter()
             .filter(|node| {
                 let role = node["role"]["value"].as_str().unwrap_or_default();
-                ["button", "link", "textbox", "radio", "checkbox", "combobox", "DisclosureTriangle", "image", "group", "region", "navigation"].contains(&role)
+                [
+                    "button",
+                    "link",
+                    "textbox",
+                    "radio",
+                    "checkbox",
+                    "combobox",
+                    "DisclosureTriangle",
+                    "image",
+                    "group",
+                    "region",
+                    "navigation",
+                ]
+                .contains(&role)
             })
             .collect();
         assert!(controls.len() >= 3, "{place}: {} controls", controls.len());
         for node in &controls {
             let name = node["name"]["value"].as_str().unwrap_or_default();
-            assert!(!name.trim().is_empty() || node["role"]["value"] == "group", "{place}: a control without a name: {node}");
+            assert!(
+                !name.trim().is_empty() || node["role"]["value"] == "group",
+                "{place}: a control without a name: {node}"
+            );
         }
         for role in ["banner", "main", "status"] {
             assert_eq!(seen.iter().filter(|node| node["role"]["value"] == role).count(), 1, "{place}: {role}");
@@ -217,7 +236,10 @@ fn motion_is_left_out_for_those_who_ask() {
     let Some(browser) = at_the_nozzle(&stand, "en", true) else { return };
     let motion = "return getComputedStyle(document.getElementById('meter-bar')).transitionDuration";
     assert_eq!(browser.run(motion), "0.4s");
-    browser.cdp("Emulation.setEmulatedMedia", json!({"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}));
+    browser.cdp(
+        "Emulation.setEmulatedMedia",
+        json!({"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}),
+    );
     assert_eq!(browser.run(motion), "0s");
 }
 

@@ -15,7 +15,10 @@ pub fn at_the_nozzle(stand: &Stand, language: &str, signed_in: bool) -> Option<B
     browser.size(360, 740);
     browser.reads(language);
     if signed_in {
-        browser.cdp("Network.setCookie", json!({"url": stand.url(), "name": "session", "value": "stand-in", "httpOnly": true, "sameSite": "Strict"}));
+        browser.cdp(
+            "Network.setCookie",
+            json!({"url": stand.url(), "name": "session", "value": "stand-in", "httpOnly": true, "sameSite": "Strict"}),
+        );
     }
     browser.open(&stand.url());
     browser.seen("pump");
@@ -44,7 +47,8 @@ pub fn ended(refund: &str) -> Value {
     end["receipt"]["station"] = json!("示范加油站");
     end["receipt"]["order_id"] = json!("20261121-000042");
     end["receipt"]["ended_at"] = json!("2026-11-21T08:32:02Z");
-    end["text"] = json!({"zh":"实加 29.18 升 217.40 元,退回 82.60 元","en":"29.18 L taken for 217.40, 82.60 goes back"});
+    end["text"] =
+        json!({"zh":"实加 29.18 升 217.40 元,退回 82.60 元","en":"29.18 L taken for 217.40, 82.60 goes back"});
     // 300.00 less 10.00 was paid; 217.40 flowed, less 10.00: 82.60 goes back.
     end["discount_minor"] = json!(1000);
     end["charged_minor"] = json!(20_740);
@@ -171,7 +175,11 @@ fn an_order_that_took_no_fuel_names_the_reason_and_the_money() {
     pay_as_last_time(&browser);
     for (reason, zh, en) in [
         ("not_lifted", "未提枪,订单已取消,退款处理中", "Not lifted: the order is cancelled, the refund is on its way"),
-        ("no_flow", "提枪后未出油,订单已结束,退款处理中", "No fuel came: the order has ended, the refund is on its way"),
+        (
+            "no_flow",
+            "提枪后未出油,订单已结束,退款处理中",
+            "No fuel came: the order has ended, the refund is on its way",
+        ),
         ("expired", "订单已过期,未加油,款项原路退回", "The order expired without fuel; the money goes back"),
         ("tank_low", "该油品库存不足,请选择其他油枪", "Too little of this fuel is left: choose another nozzle"),
     ] {
@@ -234,7 +242,10 @@ fn a_phone_without_network_says_so_and_the_code_is_still_there() {
     browser.until("document.querySelector('#qr img').naturalWidth > 0");
     browser.cdp("Network.enable", json!({}));
     let network = |offline: bool| {
-        browser.cdp("Network.emulateNetworkConditions", json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}));
+        browser.cdp(
+            "Network.emulateNetworkConditions",
+            json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}),
+        );
     };
     network(true);
     browser.until("document.getElementById('line').textContent.startsWith('手机没有网络')");
@@ -258,7 +269,12 @@ fn paying_without_an_answer_is_tried_again_with_the_same_key() {
     browser.click("#refusal-steps button");
     browser.seen("order");
     let world = stand.world();
-    let keys: Vec<_> = world.asked.iter().filter(|(path, _)| path == "orders").map(|(_, body)| body["idempotency_key"].clone()).collect();
+    let keys: Vec<_> = world
+        .asked
+        .iter()
+        .filter(|(path, _)| path == "orders")
+        .map(|(_, body)| body["idempotency_key"].clone())
+        .collect();
     assert_eq!(keys, [key]);
 }
 
@@ -329,21 +345,70 @@ fn every_refusal_is_shown_in_both_languages_with_a_next_step() {
         ("unknown_nozzle", 404, "找不到这把油枪", "This nozzle is not known", "查看我的订单", "See my orders"),
         ("malformed", 400, "内容有误", "Something in it is wrong", "重新打开", "Open again"),
         ("cloud_offline", 409, "加油站暂时联系不上", "The station is not heard", "重试", "Try again"),
-        ("station_held", 409, "加油站暂停服务(雷雨/卸油/报警)", "The station is closed for now (storm, delivery, alarm)", "重试", "Try again"),
+        (
+            "station_held",
+            409,
+            "加油站暂停服务(雷雨/卸油/报警)",
+            "The station is closed for now (storm, delivery, alarm)",
+            "重试",
+            "Try again",
+        ),
         ("nozzle_unavailable", 409, "此枪暂停使用", "This nozzle is out of service", "1 号枪", "Nozzle 1"),
-        ("tank_low", 409, "该油品库存不足,请选择其他油枪", "Too little of this fuel is left: choose another nozzle", "1 号枪", "Nozzle 1"),
-        ("comm_lost", 409, "油枪通讯中断,请联系员工,未扣多余款", "The pump does not answer: ask the staff, nothing more was charged", "1 号枪", "Nozzle 1"),
+        (
+            "tank_low",
+            409,
+            "该油品库存不足,请选择其他油枪",
+            "Too little of this fuel is left: choose another nozzle",
+            "1 号枪",
+            "Nozzle 1",
+        ),
+        (
+            "comm_lost",
+            409,
+            "油枪通讯中断,请联系员工,未扣多余款",
+            "The pump does not answer: ask the staff, nothing more was charged",
+            "1 号枪",
+            "Nozzle 1",
+        ),
         ("nozzle_busy", 409, "三号枪正在使用,请换枪", "Nozzle 3 is in use: take another", "1 号枪", "Nozzle 1"),
-        ("price_changed", 409, "油价已由 7.45 调整为 7.60,请重新确认", "The price changed from 7.45 to 7.60: please confirm", "确认单价 7.60", "Accept 7.60"),
-        ("grade_mismatch", 409, "此枪为柴油,您的订单是 92 号,请选 1、2 号枪", "This nozzle is diesel, your order is 92: take 1 or 2", "1 号枪", "Nozzle 1"),
+        (
+            "price_changed",
+            409,
+            "油价已由 7.45 调整为 7.60,请重新确认",
+            "The price changed from 7.45 to 7.60: please confirm",
+            "确认单价 7.60",
+            "Accept 7.60",
+        ),
+        (
+            "grade_mismatch",
+            409,
+            "此枪为柴油,您的订单是 92 号,请选 1、2 号枪",
+            "This nozzle is diesel, your order is 92: take 1 or 2",
+            "1 号枪",
+            "Nozzle 1",
+        ),
         ("limit_too_small", 409, "金额太小", "Too small an amount", "修改金额", "Change the amount"),
         ("limit_exceeded", 409, "超过单笔上限", "Over the limit of one order", "修改金额", "Change the amount"),
         ("daily_limit", 409, "超过今日上限", "Over today's limit", "修改金额", "Change the amount"),
-        ("coupon_not_usable", 409, "优惠券不可用", "The coupon cannot be used", "不用优惠券", "Go on without the coupon"),
+        (
+            "coupon_not_usable",
+            409,
+            "优惠券不可用",
+            "The coupon cannot be used",
+            "不用优惠券",
+            "Go on without the coupon",
+        ),
         ("group_not_complete", 409, "拼团还差人", "The group is not complete", "不参加拼团", "Go on without the group"),
         ("card_refused", 409, "卡被拒绝", "The card was refused", "换支付方式", "Pay another way"),
         ("key_reused", 409, "请重新下单", "Please order again", "重试", "Try again"),
-        ("expired", 409, "订单已过期,未加油,款项原路退回", "The order expired without fuel; the money goes back", "重新下单", "New order"),
+        (
+            "expired",
+            409,
+            "订单已过期,未加油,款项原路退回",
+            "The order expired without fuel; the money goes back",
+            "重新下单",
+            "New order",
+        ),
         ("rate_limited", 429, "操作太快,请稍候", "Too fast, please wait", "重试", "Try again"),
     ];
     for (error, status, zh, en, step_zh, step_en) in refusals {

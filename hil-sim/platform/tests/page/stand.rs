@@ -68,7 +68,15 @@ impl Stand {
             {"qr_token":"q-1","nozzle":1,"grade":"92","available":true,"wait_estimate_s":0},
             {"qr_token":"q-4","nozzle":4,"grade":"92","available":true,"wait_estimate_s":180},
             {"qr_token":"q-6","nozzle":6,"grade":"0","available":false,"wait_estimate_s":0}]);
-        let world = World { nozzle, member: member(), orders: Vec::new(), refusals: BTreeMap::new(), settled: Vec::new(), keys: BTreeMap::new(), asked: Vec::new() };
+        let world = World {
+            nozzle,
+            member: member(),
+            orders: Vec::new(),
+            refusals: BTreeMap::new(),
+            settled: Vec::new(),
+            keys: BTreeMap::new(),
+            asked: Vec::new(),
+        };
         let shared = Shared { world: Arc::new(Mutex::new(world)), changed: watch::Sender::new(0) };
         let mut stand = Self { shared, address: SocketAddr::from(([127, 0, 0, 1], 0)), runtime: None };
         stand.up();
@@ -77,7 +85,8 @@ impl Stand {
 
     /// Serves at the same address as before.
     pub fn up(&mut self) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let listener = runtime.block_on(tokio::net::TcpListener::bind(self.address)).expect("the address is free");
         self.address = listener.local_addr().expect("an address");
         let router = router(self.shared.clone());
@@ -136,7 +145,10 @@ pub fn completed() -> Value {
 
 /// A refusal as section "Refusals" has it.
 pub fn problem(status: u16, error: &str, zh: &str, en: &str) -> (u16, Value) {
-    (status, json!({"type":"about:blank","title":"Conflict","status":status,"error":error,"detail":"for the log","text":{"zh":zh,"en":en}}))
+    (
+        status,
+        json!({"type":"about:blank","title":"Conflict","status":status,"error":error,"detail":"for the log","text":{"zh":zh,"en":en}}),
+    )
 }
 
 impl Shared {
@@ -144,29 +156,39 @@ impl Shared {
         self.world.lock().expect("no test panics with it")
     }
 
-    fn asked(&self, path: &str, body: &Value) -> Result<(), Response> {
+    fn asked(&self, path: &str, body: &Value) -> Result<(), Refused> {
         let mut world = self.world();
         world.asked.push((path.to_owned(), body.clone()));
         let last = path.rsplit('/').next().unwrap_or_default();
-        world.refusals.get(last).cloned().map_or(Ok(()), |refusal| Err(refused(&refusal)))
+        world.refusals.get(last).cloned().map_or(Ok(()), |refusal| Err(Refused(refusal)))
     }
 
-    fn find(&self, id: &str) -> Result<Value, Response> {
+    fn find(&self, id: &str) -> Result<Value, Refused> {
         let world = self.world();
         let found = world.orders.iter().find(|order| order["order_id"] == id).cloned();
-        found.ok_or_else(|| refused(&problem(404, "unknown_order", "没有这个订单", "There is no such order")))
+        found.ok_or_else(|| Refused(problem(404, "unknown_order", "没有这个订单", "There is no such order")))
     }
 
-    fn update(&self, id: &str, members: &Value) -> Result<Value, Response> {
+    fn update(&self, id: &str, members: &Value) -> Result<Value, Refused> {
         let order = {
             let mut world = self.world();
             let order = world.orders.iter_mut().find(|order| order["order_id"] == id);
-            let order = order.ok_or_else(|| refused(&problem(404, "unknown_order", "没有这个订单", "There is no such order")))?;
+            let order = order
+                .ok_or_else(|| Refused(problem(404, "unknown_order", "没有这个订单", "There is no such order")))?;
             merge(order, members);
             order.clone()
         };
         self.changed.send_modify(|n| *n += 1);
         Ok(order)
+    }
+}
+
+/// A refusal on its way out.
+struct Refused((u16, Value));
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        refused(&self.0)
     }
 }
 
@@ -177,14 +199,21 @@ fn refused((status, problem): &(u16, Value)) -> Response {
 }
 
 fn has_session(headers: &HeaderMap) -> bool {
-    headers.get(header::COOKIE).and_then(|value| value.to_str().ok()).is_some_and(|cookies| cookies.contains("session=stand-in"))
+    headers
+        .get(header::COOKIE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|cookies| cookies.contains("session=stand-in"))
 }
 
-fn needs_session(headers: &HeaderMap) -> Result<(), Response> {
-    if has_session(headers) { Ok(()) } else { Err(refused(&problem(401, "not_logged_in", "请先登录", "Please sign in"))) }
+fn needs_session(headers: &HeaderMap) -> Result<(), Refused> {
+    if has_session(headers) {
+        Ok(())
+    } else {
+        Err(Refused(problem(401, "not_logged_in", "请先登录", "Please sign in")))
+    }
 }
 
-type Answer = Result<Response, Response>;
+type Answer = Result<Response, Refused>;
 
 fn router(shared: Shared) -> Router {
     let api = Router::new()
@@ -215,13 +244,18 @@ async fn vehicle(State(shared): State<Shared>, headers: HeaderMap, Json(body): J
     Ok(Json(vehicle).into_response())
 }
 
-fn the_nozzle(shared: &Shared, qr: &str) -> Result<Value, Response> {
+fn the_nozzle(shared: &Shared, qr: &str) -> Result<Value, Refused> {
     let world = shared.world();
     if let Some((_, (status, problem))) = world.refusals.get_key_value("nozzle") {
-        return Err(refused(&(*status, problem.clone())));
+        return Err(Refused((*status, problem.clone())));
     }
     if qr != QR {
-        return Err(refused(&problem(404, "unknown_nozzle", "找不到这把油枪,请重新扫码", "This nozzle is not known: scan the code again")));
+        return Err(Refused(problem(
+            404,
+            "unknown_nozzle",
+            "找不到这把油枪,请重新扫码",
+            "This nozzle is not known: scan the code again",
+        )));
     }
     Ok(world.nozzle.clone())
 }
@@ -257,7 +291,11 @@ async fn make_order(State(shared): State<Shared>, headers: HeaderMap, Json(body)
     needs_session(&headers)?;
     shared.asked("orders", &body)?;
     let mut world = shared.world();
-    let key = body["idempotency_key"].as_str().filter(|key| (8..=64).contains(&key.len())).expect("a key of 8-64 characters").to_owned();
+    let key = body["idempotency_key"]
+        .as_str()
+        .filter(|key| (8..=64).contains(&key.len()))
+        .expect("a key of 8-64 characters")
+        .to_owned();
     if let Some((content, id)) = world.keys.get(&key) {
         assert_eq!(*content, body, "a key is for one content");
         let order = world.orders.iter().find(|order| order["order_id"] == id.as_str()).expect("made before");
@@ -266,7 +304,10 @@ async fn make_order(State(shared): State<Shared>, headers: HeaderMap, Json(body)
     let mut order = example("order_id\":\"20261121-000042\",\"state");
     let id = format!("20261121-{:06}", 42 + world.orders.len());
     let limit = &body["limit"];
-    let gross = limit["amount_minor"].as_i64().or(limit["full_tank_minor"].as_i64()).unwrap_or_else(|| limit["volume_ml"].as_i64().expect("a limit") * 745 / 1000);
+    let gross = limit["amount_minor"]
+        .as_i64()
+        .or(limit["full_tank_minor"].as_i64())
+        .unwrap_or_else(|| limit["volume_ml"].as_i64().expect("a limit") * 745 / 1000);
     let discount = if body["coupon_id"].is_null() { 0 } else { 1000 };
     merge(
         &mut order,
@@ -292,7 +333,12 @@ async fn order(State(shared): State<Shared>, headers: HeaderMap, Path(id): Path<
     Ok(Json(shared.find(&id)?).into_response())
 }
 
-async fn act(State(shared): State<Shared>, headers: HeaderMap, Path((id, act)): Path<(String, String)>, Json(body): Json<Value>) -> Answer {
+async fn act(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    Path((id, act)): Path<(String, String)>,
+    Json(body): Json<Value>,
+) -> Answer {
     needs_session(&headers)?;
     shared.asked(&format!("orders/{id}/{act}"), &body)?;
     let members = match act.as_str() {
@@ -300,7 +346,9 @@ async fn act(State(shared): State<Shared>, headers: HeaderMap, Path((id, act)): 
             "code":"385217","jws":"eyJhbGciOiJFZERTQSJ9.".repeat(45),"text":{"zh":"已支付,正在通知 3 号枪","en":"Paid, nozzle 3 is being told"},
             "steps":[{"step":"ordered","at":"2026-11-21T08:30:02Z"},{"step":"paid","at":"2026-11-21T08:30:04Z"}]}),
         "cancel" => json!({"state":"cancelled","text":{"zh":"订单已取消","en":"The order was cancelled"}}),
-        "move" => json!({"nozzle":4,"wrong_nozzle":null,"state":"armed","text":{"zh":"订单已移到 4 号枪","en":"Moved to nozzle 4"}}),
+        "move" => {
+            json!({"nozzle":4,"wrong_nozzle":null,"state":"armed","text":{"zh":"订单已移到 4 号枪","en":"Moved to nozzle 4"}})
+        }
         "invoice" => json!({}),
         _ => return Ok(StatusCode::NOT_FOUND.into_response()),
     };
