@@ -24,8 +24,8 @@ enum Task {
     Script(script::Args),
     /// Figures of the real daemon on simulated lines with real pacing.
     Bench(bench::Args),
-    /// The reference platform at a terminal, against any broker.
-    Platform(platform::console::Args),
+    /// The reference platform with its pages, against any broker.
+    Platform(platform::serve::Args),
     /// The real daemon under faults: killed, without disk, broker or port, with many unsent sales.
     Rig(rigs::Args),
     /// Simulated dispensers alone, on a pty, a TCP port or a serial port.
@@ -55,7 +55,7 @@ async fn run(task: Task) -> anyhow::Result<bool> {
         Task::Day(args) => return day::run(&args),
         Task::Script(args) => return script::run(&args),
         Task::Bench(args) => bench::run(args).await?,
-        Task::Platform(args) => platform::console::run(args).await?,
+        Task::Platform(args) => return platform::serve::run(args).await,
         Task::Serve(args) => lone_line::run(args).await?,
     }
     Ok(true)

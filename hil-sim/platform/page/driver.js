@@ -7,6 +7,7 @@
   var QR = decodeURIComponent((/\/n\/([^/?#]+)/.exec(location.pathname) || ["", ""])[1]);
   var QUERY = new URLSearchParams(location.search);
   var MODES = ["amount_minor", "volume_ml", "full_tank_minor"];
+  var ALARMS = ["emergency", "gas_alarm"];
   var ENDS = ["completed", "released", "cancelled", "expired"];
 
   var S = {
@@ -20,9 +21,10 @@
   var STEPS = {
     not_logged_in: ["signin"], foreign_origin: ["reload"], not_yours: ["pump"], unknown_nozzle: ["orders"], unknown_order: ["pump"],
     malformed: ["reload"], cloud_offline: ["retry"], station_held: ["retry"], nozzle_unavailable: ["others", "retry"], tank_low: ["others"],
-    comm_lost: ["others"], emergency: [], nozzle_busy: ["others", "retry"], price_changed: ["confirm"], grade_mismatch: ["suggested", "vehicle"],
+    comm_lost: ["others"], emergency: [], gas_alarm: [], unloading: ["others", "retry"], price_mismatch: ["others", "retry"], store_full: ["retry"], review: ["others"],
+    unsupported_preset: ["amount"], nozzle_busy: ["others", "retry"], price_changed: ["confirm"], grade_mismatch: ["suggested", "vehicle"],
     limit_too_small: ["amount"], limit_exceeded: ["amount"], daily_limit: ["amount"], coupon_not_usable: ["nocoupon"],
-    group_not_complete: ["nogroup"], card_refused: ["otherpay"], cannot_cancel: ["look"], already_ended: ["look"], key_reused: ["retry"],
+    group_not_complete: ["nogroup"], card_refused: ["otherpay"], cannot_cancel: ["look"], already_ended: ["look"], key_reused: ["retry"], cannot_move: ["look"], cancelled: ["new"],
     expired: ["new"], rate_limited: ["retry"], offline: ["retry"], refused: ["retry"]
   };
 
@@ -81,12 +83,13 @@
 
   function renderRefusal() {
     var refusal = S.refusal || (S.view === "pump" && S.nozzle ? S.nozzle.refusal : null);
-    var alarm = Boolean(refusal && refusal.error === "emergency");
+    var alarm = Boolean(refusal && ALARMS.indexOf(refusal.error) >= 0);
     show("refusal", Boolean(refusal));
     document.body.classList.toggle("alarm", alarm);
     if (!refusal) return;
     put("refusal-text", refusalText(refusal));
     var steps = STEPS[refusal.error] || ["retry"];
+    if (refusal.error === "price_changed" && !refusal.unit_price_micros) steps = ["reload"];
     fill("refusal-steps", [refusal, steps, sameGrade()], function (box) {
       steps.forEach(function (step) {
         if (step === "others") sameGrade().forEach(function (other) { box.appendChild(nozzleLink(other.qr_token, other.nozzle, "second")); });
@@ -121,7 +124,7 @@
   function inUnit(value) { return S.mode === "volume_ml" ? volume(value) : money(value); }
   function pick(mode, value) { S.mode = mode; S.value = value; S.last = false; S.changed = false; clearOwnRefusal(); }
   // A refusal of the last try says nothing about another choice.
-  function clearOwnRefusal() { if (S.refusal && S.refusal.error !== "price_changed" && S.refusal.error !== "emergency") clearRefusal(); }
+  function clearOwnRefusal() { if (S.refusal && S.refusal.error !== "price_changed" && ALARMS.indexOf(S.refusal.error) < 0) clearRefusal(); }
 
   function limitText(limit) {
     if (limit.amount_minor) return money(limit.amount_minor);
@@ -530,7 +533,7 @@
     put("order-disc", String(order.nozzle));
     put("order-title", t("state_" + state));
     put("order-grade", t("nozzle", { n: order.nozzle }) + " · " + said(order.grade_name));
-    put("order-text", orderText(order) + (state === "queued" && order.queue_position ? " · " + t("queued_at", { n: order.queue_position }) : ""));
+    put("order-text", orderText(order));
     $("order-face").className = "face " + state + (end && end.finish === "emergency" ? " emergency" : "");
     renderFigures(order);
     renderCount();

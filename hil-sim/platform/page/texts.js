@@ -81,7 +81,6 @@ window.TEXTS = {
   "final": ["以油机为准", "As the pump recorded it"],
   "lift_within": ["请在此时间内提枪", "Lift within"],
   "pay_within": ["请在此时间内支付", "Pay within"],
-  "queued_at": ["排队第 {n} 位", "Number {n} in the queue"],
   "steps": ["订单进度", "Progress of the order"],
   "step_ordered": ["下单", "Ordered"],
   "step_paid": ["已付", "Paid"],

@@ -1,4 +1,4 @@
-//! `hil-sim platform`: the reference platform at a terminal, against any broker. One command a line on standard input.
+//! `hil-sim platform console`: the test driver at a terminal, against any broker. One command a line on standard input.
 
 use super::{Command, Desk, KeyPair, OrderSpec, Platform, Settings, moment, write_jwks};
 use crate::rig::lone_line::typed_lines;

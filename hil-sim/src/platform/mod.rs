@@ -18,6 +18,7 @@ mod desk;
 mod link;
 mod notice;
 mod report;
+pub mod serve;
 
 pub use account::{Account, End};
 pub use desk::{AckBy, Counts, Desk, Faults, HeardSale, Issued, Moment, Terms};

@@ -34,7 +34,8 @@ impl FakeStation {
         Self { ids: 0, sequence: 0, prevhash: "0".repeat(64) }
     }
 
-    fn id(&mut self) -> String {
+    /// The next id.
+    pub fn id(&mut self) -> String {
         self.ids += 1;
         Uuid::from_u128(0x019a_a7c4_0000_7000_8000_0000_0000_0000 + self.ids).to_string()
     }

@@ -1,0 +1,88 @@
+//! What only a person of the platform may do, with the staff's token: decide on withdrawals, correct sales, set prices.
+
+use super::call::{Answer, Problem, parse};
+use crate::platform::is_token;
+use crate::refusal::Refusal;
+use crate::shared::Shared;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use forecourt::time::UtcTime;
+use forecourt::units::{Money, UnitPrice};
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::Arc;
+
+fn check(shared: &Shared, headers: &HeaderMap) -> Result<(), Problem> {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if given.strip_prefix("Bearer ").is_some_and(|token| is_token(token, &shared.terms.staff_token)) {
+        return Ok(());
+    }
+    Err(Refusal::new("not_logged_in", "this needs the staff's token").into())
+}
+
+#[derive(Deserialize)]
+struct Decision {
+    pay: bool,
+    by_whom: String,
+}
+
+pub async fn review(
+    State(shared): State<Arc<Shared>>,
+    Path(withdrawal): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    check(&shared, &headers)?;
+    let Decision { pay, by_whom } = parse(&body)?;
+    shared.write(move |act| act.review_withdrawal(&withdrawal, pay, &by_whom)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct Correction {
+    amount_minor: Money,
+    by_whom: String,
+    why: String,
+}
+
+pub async fn correct(
+    State(shared): State<Arc<Shared>>,
+    Path(sale): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    check(&shared, &headers)?;
+    let Correction { amount_minor, by_whom, why } = parse(&body)?;
+    shared.write(move |act| act.correct_sale(&sale, amount_minor, &by_whom, &why)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct Prices {
+    effective_at: String,
+    prices: Vec<Price>,
+}
+
+#[derive(Deserialize)]
+struct Price {
+    grade: String,
+    unit_price_micros: UnitPrice,
+}
+
+pub async fn prices(
+    State(shared): State<Arc<Shared>>,
+    Path(station): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    check(&shared, &headers)?;
+    let Prices { effective_at, prices } = parse(&body)?;
+    let effective = UtcTime::parse(&effective_at).map_err(|error| Refusal::new("malformed", error.to_string()))?;
+    let work = move |act: &mut crate::books::Act<'_>| {
+        let prices: Vec<_> = prices.iter().map(|price| (price.grade.as_str(), price.unit_price_micros)).collect();
+        act.set_prices(&station, effective, &prices)
+    };
+    Ok(Json(json!({"price_set": shared.write(work).await?})))
+}

@@ -1,0 +1,130 @@
+//! Signed commands to stations and the answers to them.
+
+use super::{Act, Trouble};
+use crate::contract::command::{Acked, Command};
+use crate::contract::message::ReplyData;
+use forecourt::ids::NozzleId;
+use forecourt::time::UtcTime;
+use rusqlite::params;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// A command that is to be published.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ToSend {
+    /// To mark it sent.
+    pub number: i64,
+    /// To whom.
+    pub station_id: String,
+    /// The compact JWS.
+    pub token: String,
+}
+
+/// Refusals of the contract's section 2: the order was never taken in, so no release follows and the money goes back at once.
+const NEVER_TAKEN_IN: [&str; 7] =
+    ["bad_signature", "wrong_station", "from_the_future", "too_old", "unsupported", "malformed", "too_large"];
+/// Commands other than orders and prices are too old after this (contract section 9).
+const COMMAND_AGE_MS: i64 = 5 * 60_000;
+
+impl Act<'_> {
+    /// Signs a command and queues it. `until`: when the station will call it too old; 5 minutes where nothing is said.
+    pub(super) fn issue(
+        &mut self,
+        station_id: &str,
+        command: &Command,
+        order: Option<&str>,
+        until: Option<UtcTime>,
+    ) -> Result<(Uuid, String), Trouble> {
+        let (id, token) = self.sign(station_id, command);
+        let until = until.unwrap_or_else(|| self.now.plus_ms(COMMAND_AGE_MS));
+        let sql = "INSERT INTO command (command_id, station_id, kind, order_id, token, until_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        self.run(sql, params![id.to_string(), station_id, command.kind(), order, token, until.unix_ms()])?;
+        Ok((id, token))
+    }
+
+    fn sign(&mut self, station_id: &str, command: &Command) -> (Uuid, String) {
+        let id = self.ids.make(self.now);
+        let event = command.event(id, station_id, self.now).to_string();
+        (id, self.secrets.commands.sign(event.as_bytes()))
+    }
+
+    /// An acknowledgement of these records, signed. Not kept: a lost one is made anew when the records come again.
+    pub(super) fn acknowledgement(&mut self, station_id: &str, events: Vec<Uuid>) -> String {
+        self.sign(station_id, &Command::Ack(Acked::Ids(events))).1
+    }
+
+    /// A refusal of a record.
+    pub(super) fn refusal_of(&mut self, station_id: &str, event: Uuid, reason: String) -> String {
+        self.sign(station_id, &Command::Nack(event, reason)).1
+    }
+
+    /// Asks the station for the running figures of an order's nozzle, for so many seconds (30 to 300).
+    ///
+    /// # Errors
+    /// `unknown_order`.
+    pub fn watch_order(&mut self, order_id: &str, seconds: u32) -> Result<(), Trouble> {
+        let station = self.station_of(order_id)?;
+        let nozzle = self.number("SELECT nozzle FROM fuel_order WHERE order_id = ?1", [order_id])?;
+        let nozzle = NozzleId(u16::try_from(nozzle).unwrap_or(0));
+        self.issue(&station, &Command::Watch(nozzle, seconds), None, None).map(|_| ())
+    }
+
+    /// Commands to publish, oldest first.
+    ///
+    /// # Errors
+    /// [`Trouble::Books`].
+    pub fn commands_to_send(&self) -> Result<Vec<ToSend>, Trouble> {
+        let sql = "SELECT number, station_id, token FROM command WHERE sent = 0 ORDER BY number LIMIT 100";
+        self.rows(sql, [], |row| Ok(ToSend { number: row.get(0)?, station_id: row.get(1)?, token: row.get(2)? }))
+    }
+
+    /// A command was handed to the broker.
+    ///
+    /// # Errors
+    /// [`Trouble::Books`].
+    pub fn command_sent(&self, number: i64) -> Result<(), Trouble> {
+        self.run("UPDATE command SET sent = 1 WHERE number = ?1", [number])?;
+        let sql = "SELECT order_id FROM command WHERE number = ?1 AND kind = 'fuel.order.authorise.v1'";
+        if let Some(Some(order)) = self.row(sql, [number], |row| row.get::<_, Option<String>>(0))? {
+            self.step(&order, "command_sent", None)?;
+        }
+        Ok(())
+    }
+
+    /// The link came back: what was never answered may never have arrived. The station knows the ids.
+    ///
+    /// # Errors
+    /// [`Trouble::Books`].
+    pub fn send_unanswered_again(&self) -> Result<(), Trouble> {
+        self.run("UPDATE command SET sent = 0 WHERE sent = 1 AND result IS NULL AND until_ms > ?1", [self.now_ms()])?;
+        Ok(())
+    }
+
+    /// Takes a reply. The first one counts; the same again changes nothing.
+    pub(super) fn take_reply(&mut self, station_id: &str, reply: &ReplyData, whole: &Value) -> Result<(), Trouble> {
+        let Some(id) = &reply.command_id else { return Ok(()) };
+        let sql = "UPDATE command SET result = ?3 WHERE command_id = ?1 AND station_id = ?2 AND result IS NULL RETURNING kind, order_id";
+        let taken = self.row(sql, params![id, station_id, reply.result], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))
+        })?;
+        let Some((kind, order)) = taken else { return Ok(()) };
+        match (kind.as_str(), order) {
+            ("fuel.order.authorise.v1", Some(order)) => {
+                self.run("UPDATE fuel_order SET reply = ?2 WHERE order_id = ?1", params![order, whole.to_string()])?;
+                self.step(&order, "reply", Some(&reply.result))?;
+                match reply.result.as_str() {
+                    "armed" | "queued" => self.advance(&order, &reply.result, reply.position, None),
+                    never if NEVER_TAKEN_IN.contains(&never) => self.end_without_fuel(&order, never),
+                    // Every other refusal is followed by a durable release.
+                    _ => Ok(()),
+                }
+            }
+            ("fuel.price.set.v1", _) => {
+                self.run("UPDATE price_set SET reply = ?2 WHERE command_id = ?1", params![id, whole.to_string()])?;
+                Ok(())
+            }
+            (_, Some(order)) => self.step(&order, &format!("reply to {kind}"), Some(&reply.result)),
+            _ => Ok(()),
+        }
+    }
+}
