@@ -88,6 +88,9 @@
     document.body.classList.toggle("alarm", alarm);
     if (!refusal) return;
     put("refusal-text", refusalText(refusal));
+    // Alone on the page it is its heading.
+    if (alarm) { $("refusal-text").setAttribute("role", "heading"); $("refusal-text").setAttribute("aria-level", "1"); }
+    else $("refusal-text").removeAttribute("role");
     var steps = STEPS[refusal.error] || ["retry"];
     if (refusal.error === "price_changed" && !refusal.unit_price_micros) steps = ["reload"];
     fill("refusal-steps", [refusal, steps, sameGrade()], function (box) {
@@ -642,6 +645,7 @@
         [t("volume"), volume(receipt.volume_ml)],
         [t("price"), priceFigure(receipt.unit_price_micros) + " " + priceUnit()],
         [t("amount"), money(receipt.amount_minor)],
+        [t("discount"), money(-(receipt.discount_minor || 0) - (receipt.group_rebate_minor || 0))],
         [t("charged"), money(receipt.charged_minor), "strong"],
         [t("finish"), TEXTS["finish_" + end.finish] ? t("finish_" + end.finish) : end.finish],
         [t("r_ended"), when(receipt.ended_at)],
