@@ -6,4 +6,6 @@
 pub mod link;
 pub mod mqtt;
 pub mod outbox;
+#[cfg(feature = "schema")]
+pub mod published;
 pub mod wire;

@@ -81,6 +81,7 @@ pub enum Ask {
 
 /// The result of a command with the members its row of the contract names.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Outcome {
     /// First in line at its nozzle.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One reason (contract section 6, `holds`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Hold {
     /// The dispenser does not answer.

@@ -15,6 +15,8 @@ pub mod order;
 pub mod preset;
 pub mod pump;
 pub mod record;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod settlement;
 pub mod site;
 pub mod testing;

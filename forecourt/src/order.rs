@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The limit that was paid for (contract section 4, `limit`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Limit {
     /// Exactly this much money.
     #[serde(rename = "amount_minor")]
@@ -21,6 +22,7 @@ pub enum Limit {
 
 /// On what ground fuel is released (contract sections 4 and 5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// Paid in full.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 /// The nine states of a fuelling point (IFSF dispenser standard; numbers 1 to 9 in this order).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Not usable: silent, faulty, or not yet read.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 /// How a fuelling came to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Finish {
     /// The customer hung up.
@@ -31,6 +32,7 @@ pub enum Finish {
 
 /// What the figures of a sale rest on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
     /// The dispenser's record of the fuelling.
@@ -43,6 +45,7 @@ pub enum Evidence {
 
 /// What is odd about a sale.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Flag {
     /// Amount and volume × price differ by more than one step.
@@ -61,6 +64,7 @@ pub enum Flag {
 
 /// `fuel.sale.v1`: one fuelling, from the dispenser's own figures.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sale {
     /// Made by the station.
     pub sale_id: Uuid,
@@ -118,12 +122,14 @@ pub struct Sale {
     pub shift: Option<String>,
     /// What is odd.
     pub flags: Vec<Flag>,
-    /// The order's, as canonical JSON.
+    /// The order's, as canonical JSON; an object where it is sent.
+    #[cfg_attr(feature = "schema", schemars(with = "serde_json::Map<String, serde_json::Value>"))]
     pub context: String,
 }
 
 /// `fuel.order.released.v1`: an order ended without fuel.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrderReleased {
     /// Which order.
     pub order_id: OrderId,
@@ -137,6 +143,7 @@ pub struct OrderReleased {
 
 /// `fuel.order.review.v1`: what flowed on an order is not yet known.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrderReview {
     /// Which order.
     pub order_id: OrderId,
@@ -153,6 +160,7 @@ pub struct OrderReview {
 
 /// `fuel.unaccounted.v1`: a totaliser moved and no sale explains it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Unaccounted {
     /// Which nozzle.
     pub nozzle: NozzleId,
@@ -173,6 +181,7 @@ pub struct Unaccounted {
 
 /// `fuel.alarm.v1`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Alarm {
     /// Kind, such as `comm_lost`.
     pub alarm: String,
@@ -189,6 +198,7 @@ pub struct Alarm {
 
 /// Whether an alarm begins or ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AlarmState {
     /// Begins.
@@ -199,6 +209,7 @@ pub enum AlarmState {
 
 /// `fuel.audit.v1`: who did what.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Audit {
     /// Who.
     pub who: String,

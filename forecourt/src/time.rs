@@ -122,6 +122,7 @@ impl<'de> Deserialize<'de> for UtcTime {
 
 /// How far the wall clock can be trusted (the contract's `clock`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ClockQuality {
     /// Disciplined by a time source.

@@ -200,11 +200,9 @@ pub fn prove(bytes: &[u8]) -> Result<Proven, ChainFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use forecourt::ids::{FuellingPointId, Grade, NozzleId, OrderId, PriceSetId};
-    use forecourt::order::{Basis, Limit, ReleaseReason};
-    use forecourt::record::{Evidence, Finish, Flag, OrderReleased, Sale};
-    use forecourt::time::ClockQuality;
-    use forecourt::units::{Currency, Money, UnitPrice, Volume};
+    use forecourt::ids::{NozzleId, OrderId};
+    use forecourt::order::ReleaseReason;
+    use forecourt::record::OrderReleased;
     use proptest::prelude::*;
 
     fn station() -> StationId {
@@ -215,36 +213,8 @@ mod tests {
         UtcTime::parse(text).expect("a time")
     }
 
-    /// The example of the contract, section 5.
     fn sale() -> Record {
-        Record::Sale(Box::new(Sale {
-            sale_id: Uuid::from_u128(0x019a_a7c4_0000_7000_8000_0000_0000_0001),
-            order_id: OrderId::new("20261121-000042").ok(),
-            basis: Basis::Prepaid,
-            fuelling_point: FuellingPointId(2),
-            nozzle: NozzleId(3),
-            grade: Grade::new("92").expect("a grade"),
-            currency: Currency::CNY,
-            unit_price: UnitPrice::new(7_450_000),
-            price_set: PriceSetId::new("PS-0007").expect("a price set"),
-            volume: Volume::new(26_850),
-            amount: Money::new(20_000),
-            limit: Some(Limit::Amount(Money::new(20_000))),
-            totaliser_start: Some(Volume::new(812_345_670)),
-            totaliser_end: Some(Volume::new(812_372_520)),
-            unaccounted: Volume::ZERO,
-            started_at: at("2026-11-21T08:31:10.120Z"),
-            ended_at: at("2026-11-21T08:32:02.480Z"),
-            finish: Finish::HungUp,
-            evidence: Evidence::EndRecord,
-            offline: false,
-            recovered: false,
-            clock: ClockQuality::Synced,
-            attendant: None,
-            shift: Some("2026-11-21-A".into()),
-            flags: vec![Flag::Gap],
-            context: r#"{"any":"粤","n":1}"#.into(),
-        }))
+        Record::Sale(Box::new(forecourt::testing::sale()))
     }
 
     fn released(number: u128) -> Record {

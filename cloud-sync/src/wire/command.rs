@@ -5,7 +5,7 @@
 
 use crate::outbox::store::Ack;
 use crate::wire::chain::{read_sequence, sha256_hex};
-use crate::wire::content::{BadContent, Members};
+use crate::wire::content::{BadContent, Members, record_id};
 use crate::wire::envelope::canonical;
 use crate::wire::jws::{Compact, KeySet};
 use crate::wire::reply::{Answer, LinkReply};
@@ -352,7 +352,7 @@ fn ack(data: Members<'_>) -> Result<Ack, BadContent> {
         (Some(ids), None) => {
             let ids = ids.as_array().ok_or_else(|| data.bad("ids", "must be an array"))?;
             let read = |(index, id): (usize, &Value)| {
-                let uuid = id.as_str().and_then(|text| Uuid::try_parse(text).ok());
+                let uuid = id.as_str().and_then(record_id);
                 uuid.ok_or_else(|| data.bad(&format!("ids/{index}"), "must be the id of a record"))
             };
             ids.iter().enumerate().map(read).collect::<Result<_, _>>().map(Ack::Ids)

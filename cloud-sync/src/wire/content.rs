@@ -18,6 +18,12 @@ pub struct BadContent {
 /// Highest site-wide nozzle number.
 const LAST_NOZZLE: i64 = 999;
 
+/// The id of a record, in the one form in which it is sent: hexadecimal in five groups.
+pub(super) fn record_id(text: &str) -> Option<Uuid> {
+    const LENGTH: usize = 36;
+    Uuid::try_parse(text).ok().filter(|_| text.len() == LENGTH)
+}
+
 /// The members of one JSON object.
 #[derive(Clone, Copy)]
 pub(super) struct Members<'a> {
@@ -72,7 +78,7 @@ impl<'a> Members<'a> {
     }
 
     pub(super) fn uuid(&self, name: &str) -> Result<Uuid, BadContent> {
-        Uuid::try_parse(self.text(name)?).map_err(|_| self.bad(name, "must be the id of a record"))
+        record_id(self.text(name)?).ok_or_else(|| self.bad(name, "must be the id of a record"))
     }
 
     pub(super) fn integer(&self, name: &str, least: i64, most: i64) -> Result<i64, BadContent> {

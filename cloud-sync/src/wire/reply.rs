@@ -10,6 +10,7 @@ pub const KIND: &str = "fuel.reply.v1";
 
 /// What the link answers itself, without the site: refusals of contract section 2, and `fuel.resend.v1`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Answer {
     /// Key unknown or signature wrong.

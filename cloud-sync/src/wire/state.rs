@@ -80,6 +80,7 @@ impl Topics {
 
 /// `fuel.station.state.v1`; `layout_hash` is added when it is written.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StationView {
     /// False in the will and in the goodbye.
     pub online: bool,
@@ -109,6 +110,7 @@ pub struct StationView {
 
 /// The program.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Software {
     /// Its name.
     pub name: String,
@@ -120,6 +122,7 @@ pub struct Software {
 
 /// What stands on the forecourt.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Layout {
     /// Where one customer at a time can fuel.
     pub fuelling_points: Vec<FuellingPointId>,
@@ -135,6 +138,7 @@ pub struct Layout {
 
 /// A nozzle's fixed place.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LayoutNozzle {
     /// The number painted on the pump.
     pub nozzle: NozzleId,
@@ -148,6 +152,7 @@ pub struct LayoutNozzle {
 
 /// The currency and the decimals of its minor unit.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Decimals {
     /// Of all amounts.
     pub currency: Currency,
@@ -157,6 +162,7 @@ pub struct Decimals {
 
 /// What one fuelling point can do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[allow(clippy::struct_excessive_bools, reason = "a table of abilities, one line each")]
 pub struct PointCapabilities {
     /// Which.
@@ -205,6 +211,7 @@ impl PointCapabilities {
 
 /// How the station works.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Takes orders.
@@ -217,6 +224,7 @@ pub enum Mode {
 
 /// What the station's times are worth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClockView {
     /// How far the wall clock can be trusted.
     pub quality: ClockQuality,
@@ -226,6 +234,7 @@ pub struct ClockView {
 
 /// Records on their way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OutboxView {
     /// Not yet acknowledged.
     pub pending: u64,
@@ -237,6 +246,7 @@ pub struct OutboxView {
 
 /// `fuel.nozzle.state.v1`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NozzleView {
     /// The number painted on the pump.
     pub nozzle: NozzleId,
@@ -268,6 +278,7 @@ pub struct NozzleView {
 
 /// A nozzle's last sale.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LastSale {
     /// Its id.
     pub sale_id: Uuid,
@@ -281,6 +292,7 @@ pub struct LastSale {
 
 /// `fuel.order.state.v1`: a step of an order, best effort.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrderStep {
     /// Which order.
     pub order_id: OrderId,
@@ -297,6 +309,7 @@ pub struct OrderStep {
 
 /// `fuel.live.v1`: running figures, not final.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LiveReading {
     /// Which nozzle.
     pub nozzle: NozzleId,

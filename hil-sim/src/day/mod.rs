@@ -121,9 +121,18 @@ thread_local! {
 /// # Errors
 /// What the simulation itself could not do; a violation is a result.
 pub fn play(play: Play) -> anyhow::Result<Played> {
+    overheard(play, Box::new(|_, _| {}))
+}
+
+/// Plays one day while someone hears each message that reaches the platform: topic and payload.
+///
+/// # Errors
+/// As [`play`].
+pub fn overheard(play: Play, eavesdropper: world::Eavesdropper) -> anyhow::Result<Played> {
     PLAYING.set(Some(play));
     let weather = |prng: &crate::prng::Prng, span| if play.fair { Weather::fair() } else { Weather::drawn(prng, span) };
     let mut world = World::new(play.seed, play.span, play.speaks, play.keep, weather)?;
+    world.overhear(eavesdropper);
     let outcome = world.run(play.span)?;
     PLAYING.set(None);
     Ok(Played {

@@ -147,7 +147,12 @@ pub struct World {
     pub(super) counts: Counts,
     /// What a script does and hears here.
     pub(super) hooks: super::hooks::Hooks,
+    /// Hears each message that reaches the platform: topic and payload.
+    eavesdropper: Option<Eavesdropper>,
 }
+
+/// Hears a message: topic and payload.
+pub type Eavesdropper = Box<dyn FnMut(&str, &[u8])>;
 
 /// A generator for each actor.
 struct Chances {
@@ -244,6 +249,7 @@ impl World {
             counted: BTreeMap::new(),
             counts: Counts::default(),
             hooks: super::hooks::Hooks::default(),
+            eavesdropper: None,
             station,
             prng,
             visits,
@@ -334,6 +340,11 @@ impl World {
     }
 
     // ---- the loop ----------------------------------------------------------------------------------------------------------
+
+    /// From now on, someone hears each message that reaches the platform.
+    pub fn overhear(&mut self, eavesdropper: Eavesdropper) {
+        self.eavesdropper = Some(eavesdropper);
+    }
 
     /// Runs the day, heals, drains, and checks. `Ok` means that nothing was ever wrong.
     ///
@@ -649,6 +660,9 @@ impl World {
         if below == "event" && self.weather.event_lost(&mut self.chances.post, self.healed) {
             self.log.note(self.now, format_args!("the broker lost an event it had acknowledged"));
             return;
+        }
+        if let Some(hear) = &mut self.eavesdropper {
+            hear(topic, payload);
         }
         let moment = self.moment();
         self.desk.handle_message(below, payload, moment);
