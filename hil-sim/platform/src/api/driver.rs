@@ -156,6 +156,21 @@ pub async fn order(State(shared): Platform, Path(order_id): Path<String>, call: 
     Ok(Json(view))
 }
 
+/// The signed order as a picture, for a station that is not heard.
+pub async fn qr_code(State(shared): Platform, Path(order_id): Path<String>, call: Call) -> Result<Response, Problem> {
+    let member = call.member()?;
+    let view: Value = shared
+        .read(move |act| {
+            act.check_owner(&member.member_id, &order_id)?;
+            act.order_view(&order_id)
+        })
+        .await?;
+    let refused = |detail: String| crate::refusal::Refusal::new("unknown_order", detail);
+    let jws = view["jws"].as_str().ok_or_else(|| refused("not paid, so not signed".into()))?;
+    let picture = crate::qr::svg(jws).map_err(|error| refused(error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, "image/svg+xml")], picture).into_response())
+}
+
 /// The sandbox's "pay" button: the channel takes the money, then its callback is delivered as any other would be.
 pub async fn pay(State(shared): Platform, Path(order_id): Path<String>, call: Call) -> Answer {
     own(&shared, &call, order_id, |act, order_id| {

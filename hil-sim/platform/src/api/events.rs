@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+/// A `tick` event rather than a comment, which a page could not see.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// A nozzle is watched for a minute at a time, and asked for again before that ends.
 const WATCH_S: u32 = 60;
@@ -106,7 +107,7 @@ impl Follower {
 
 fn sse(stream: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Events {
     let stream: std::pin::Pin<Box<dyn Stream<Item = _> + Send>> = Box::pin(stream);
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).event(Event::default().event("tick").data("{}")))
 }
 
 pub async fn order(

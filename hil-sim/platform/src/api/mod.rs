@@ -32,6 +32,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/orders", get(driver::orders).post(driver::place))
         .route("/orders/{order_id}", get(driver::order))
         .route("/orders/{order_id}/events", get(events::order))
+        .route("/orders/{order_id}/qr.svg", get(driver::qr_code))
         .route("/orders/{order_id}/pay", post(driver::pay))
         .route("/orders/{order_id}/cancel", post(driver::cancel))
         .route("/orders/{order_id}/move", post(driver::move_to))
@@ -54,8 +55,8 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/dashboard/money", get(dashboard::money))
         .route("/dashboard/reconciliation", get(dashboard::reconciliation))
         .route("/trace/{order_id}", get(dashboard::trace))
-        .route("/n/{qr_token}", get(page::index))
         .route("/page/{file}", get(page::file))
+        .merge(crate::page::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn(guard))
         .with_state(shared)
@@ -73,7 +74,7 @@ async fn guard(request: axum::extract::Request, next: Next) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response

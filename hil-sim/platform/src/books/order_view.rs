@@ -27,7 +27,10 @@ impl Act<'_> {
         let (mut order, station_id) =
             order.ok_or_else(|| Refusal::new("unknown_order", format!("no order {order_id}")))?;
         order["limit"] = serde_json::from_str(order["limit"].as_str().unwrap_or("null"))?;
-        order["station_name"] = self.station_view(&station_id)?["name"].take();
+        let mut station = self.station_view(&station_id)?;
+        order["station_name"] = station["name"].take();
+        order["station_online"] = station["online"].take();
+        order["wrong_nozzle"] = self.wrong_nozzle(&station_id, &order)?;
         order["grade_name"] = grade_name(order["grade"].as_str().unwrap_or(""));
         order["currency"] = json!(self.currency_of(&station_id)?);
         order["live"] = Value::Null;
@@ -44,6 +47,22 @@ impl Act<'_> {
         };
         order["text"] = if order["end"].is_null() { self.sentence(&order) } else { order["end"]["text"].clone() };
         Ok(order)
+    }
+
+    /// Another nozzle that is lifted while this order waits at its own, and that the order could be moved to; `null` for none.
+    fn wrong_nozzle(&self, station_id: &str, order: &Value) -> Result<Value, Trouble> {
+        if order["state"] != "armed" {
+            return Ok(Value::Null);
+        }
+        let nozzles = self.nozzles(station_id)?;
+        let lifted = nozzles.iter().find(|other| {
+            other.state["state"] == "calling"
+                && other.state["order_id"].is_null()
+                && order["nozzle"] != other.nozzle
+                && order["grade"] == other.grade()
+                && order["unit_price_micros"].as_i64() == other.price_micros()
+        });
+        Ok(lifted.map_or(Value::Null, |other| json!({"nozzle": other.nozzle, "qr_token": other.qr_token})))
     }
 
     /// What to say while there is no end.

@@ -141,7 +141,7 @@ impl Events {
             if let Some(event) = line.strip_prefix("event: ") {
                 name = event.trim().to_owned();
             }
-            if let Some(data) = line.strip_prefix("data: ") {
+            if let Some(data) = line.strip_prefix("data: ").filter(|_| name != "tick") {
                 return Some((name, serde_json::from_str(data).expect("JSON")));
             }
         }
