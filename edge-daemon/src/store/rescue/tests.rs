@@ -213,7 +213,7 @@ fn a_file_that_is_cut_off_keeps_the_records_in_what_is_left() {
     let (home, before) = closed();
     let mut length = 0;
     change(home.path(), FILE_NAME, |bytes| {
-        length = bytes.len() * 2 / 3;
+        length = bytes.len() * 9 / 10;
         bytes.truncate(length);
     });
     let (store, rescued) = is_safe(home.path(), &before);
