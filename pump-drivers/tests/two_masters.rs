@@ -18,6 +18,8 @@ struct Stage {
     now: Instant,
     settings: LineSettings,
     echo: bool,
+    /// The host reads so much later what it hears.
+    late: Duration,
     /// What arrives when.
     inbound: Vec<(Instant, Vec<u8>)>,
     sent: Vec<(Instant, Vec<u8>)>,
@@ -38,6 +40,7 @@ impl Stage {
             now: Instant::START,
             settings,
             echo: false,
+            late: Duration::ZERO,
             inbound: Vec::new(),
             sent: Vec::new(),
             told: Vec::new(),
@@ -52,11 +55,11 @@ impl Stage {
             while let Some(bytes) = self.line.poll_transmit(self.now) {
                 let done = self.now + self.settings.wire_time(bytes.len());
                 if self.echo {
-                    self.inbound.push((done, bytes.clone()));
+                    self.inbound.push((done + self.late, bytes.clone()));
                 }
                 if let Some(answer) = self.pump.hear(&bytes) {
                     let at = done + self.pump.turnaround + self.settings.wire_time(answer.len());
-                    self.inbound.push((at, answer));
+                    self.inbound.push((at + self.late, answer));
                 }
                 self.sent.push((self.now, bytes));
             }
@@ -159,6 +162,20 @@ fn our_own_echo_is_no_other_master_whether_it_is_stripped_or_not() {
             assert_eq!(stage.alarms(), 0, "{echo:?}, pause {pause} ms");
             assert!(stage.sent.len() > 100);
         }
+    }
+}
+
+#[test]
+fn our_own_echo_is_no_other_master_where_the_host_reads_it_late() {
+    for late in [60, 120, 250] {
+        let mut stage = Stage::new(LineSettings { echo: Echo::Strip, ..LineSettings::default() });
+        stage.echo = true;
+        stage.run(Duration::from_secs(5));
+        stage.late = Duration::from_millis(late);
+        stage.run(Duration::from_secs(5));
+        stage.late = Duration::ZERO;
+        stage.run(Duration::from_secs(5));
+        assert_eq!(stage.alarms(), 0, "{late} ms late");
     }
 }
 

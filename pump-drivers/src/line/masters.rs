@@ -10,6 +10,9 @@ const WITHIN: Duration = Duration::from_secs(3);
 /// Frames of ours whose echo may still come.
 const MOST_SENT: usize = 8;
 
+/// An echo may be so late on a busy host: it is judged when it is read, not when it stood on the wire.
+const LATE: Duration = Duration::from_millis(500);
+
 /// So many answers in a row without an echo before them: this wire has none, and what looks like one is another's word.
 const NO_ECHO: u32 = 5;
 
@@ -32,13 +35,15 @@ pub(super) struct Masters {
     sent: VecDeque<(Vec<u8>, Instant)>,
     /// Answers in a row that no echo preceded.
     plain: u32,
+    /// The last frame was an echo: the answer to it says nothing of later ones.
+    echoed: bool,
     heard: VecDeque<Instant>,
     last_bytes: Option<Instant>,
 }
 
 impl Masters {
     pub fn new(watch: Box<dyn Watch>) -> Self {
-        Self { watch, sent: VecDeque::new(), plain: 0, heard: VecDeque::new(), last_bytes: None }
+        Self { watch, sent: VecDeque::new(), plain: 0, echoed: false, heard: VecDeque::new(), last_bytes: None }
     }
 
     pub fn note_sent(&mut self, bytes: &[u8], until: Instant) {
@@ -46,12 +51,12 @@ impl Masters {
             self.sent.pop_front();
         }
         self.watch.sent(bytes);
-        self.sent.push_back((bytes.to_vec(), until));
+        self.sent.push_back((bytes.to_vec(), until + LATE));
     }
 
     pub fn forget(&mut self) {
         self.sent.clear();
-        self.plain = 0;
+        (self.plain, self.echoed) = (0, false);
         self.heard.clear();
         self.watch.quiet();
     }
@@ -68,7 +73,10 @@ impl Masters {
             let echo = self.sent.iter().position(|(sent, _)| *sent == frame).filter(|_| self.plain < NO_ECHO);
             if let Some(at) = echo {
                 self.sent.drain(..=at);
-                self.plain = 0;
+                (self.plain, self.echoed) = (0, true);
+                continue;
+            }
+            if core::mem::take(&mut self.echoed) && !is_masters {
                 continue;
             }
             // what comes after another word is no echo
