@@ -148,7 +148,8 @@ impl Town {
         is: fn(&Value) -> bool,
     ) -> anyhow::Result<Value> {
         let id = order.to_owned();
-        let waited = self.wait(&format!("order {order} {what}"), limit, move |act| {
+        let what = format!("order {order} {what}");
+        let waited = self.wait(&what, limit, move |act| {
             let view = act.order_view(&id)?;
             Ok(is(&view).then_some(view))
         });
