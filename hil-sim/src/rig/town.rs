@@ -199,6 +199,7 @@ async fn open(plan: &Plan, broker: &Broker, key: impl Fn() -> KeyPair, pages: &P
         settings.listen = listen;
         settings.data.clone_from(&pages.data);
         settings.calls_per_second = pages.calls_per_second;
+        settings.brokers_for_stations = vec![broker.url()];
         settings
     };
     if let Some(data) = &pages.data {

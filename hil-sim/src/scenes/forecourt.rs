@@ -122,9 +122,14 @@ pub async fn queue(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     let set = theatre.open().await?;
     let nozzle = NozzleId(7);
     let (mut one, mut two) = (set.driver().await?, set.driver().await?);
-    let first = set.armed(&mut one, nozzle, json!({"amount_minor": 5_000}), &Value::Null).await?;
-    let code = set.town.code(nozzle)?.to_owned();
-    let second = name_of(&two.buy(&code, json!({"amount_minor": 7_000}), &Value::Null).await?)?;
+    // Both look at the page while the nozzle is free; both pay.
+    let code = set.free(nozzle).await?.to_owned();
+    let (_, first) = one.place(&code, json!({"amount_minor": 5_000}), &Value::Null).await?;
+    let (_, second) = two.place(&code, json!({"amount_minor": 7_000}), &Value::Null).await?;
+    let (first, second) = (name_of(&first)?, name_of(&second)?);
+    one.pay(&first).await?;
+    set.town.order(&first, "armed", SOON, |view| view["state"] == "armed").await?;
+    two.pay(&second).await?;
     let waiting = set.town.order(&second, "queued", SOON, |view| view["state"] == "queued").await?;
     ensure!(set.customer(nozzle, Plan::FuelToPreset, Habits::brisk()).await, "no fuel flowed for the first");
     let first = set.settled(&first).await?;

@@ -4,6 +4,7 @@ use super::Outcome;
 use super::theatre::{SOON, Theatre, sold, yuan};
 use crate::bench::witness::WireWitness;
 use crate::customer::Plan;
+use crate::dispenser::Condition;
 use crate::dispenser::record::Moment;
 use anyhow::{Context as _, ensure};
 use forecourt::ids::NozzleId;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 /// From the tap on "pay" to a limit standing in the pump.
 const ARMED_WITHIN: Duration = Duration::from_secs(1);
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// The configuration is checked, the station gets its certificate, and the platform hears of every nozzle.
 pub async fn install(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
@@ -65,7 +67,10 @@ pub async fn price_set(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
     let name = set.send_price(&mut staff, "95", new).await?;
     for nozzle in &nozzles {
+        // A DART head at rest has no nozzle selected and shows no price: lifted and hung up, it does.
+        set.town.stage.pumps.lift(*nozzle);
         set.price_shown(*nozzle, new).await?;
+        set.town.stage.pumps.hang_up(*nozzle);
     }
     let took = begun.elapsed();
     // Who still sees the old price is asked again, before anything is paid.
@@ -79,7 +84,8 @@ pub async fn price_set(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     ensure!(order["end"]["unit_price_micros"] == new, "sold at {}", order["end"]["unit_price_micros"]);
     Ok(Outcome::Shown(vec![
         format!(
-            "{name}: 95 from {old} to {new} micros, confirmed by nozzles {nozzles:?} after {} ms",
+            "{name}: 95 from {old} to {new} micros, confirmed by nozzles {} after {} ms, each lifted once: a DART head at rest shows no price",
+            nozzles.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "),
             took.as_millis()
         ),
         format!("an order at the old price: {}", refused["text"]["en"]),
@@ -102,7 +108,10 @@ pub async fn pay(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     let (status, order) = driver.place(&code, json!({"amount_minor": 20_000}), &Value::Null).await?;
     ensure!(status == 201, "the order was answered {status}: {order}");
     let id = super::theatre::name_of(&order)?;
-    let witness = WireWitness::new(line.clone());
+    // Some dispensers release only a nozzle that is out, so it is lifted first.
+    set.town.stage.pumps.lift(nozzle);
+    set.town.stage.platform.nozzle_state(nozzle, "calling", SOON).await?;
+    let witness = WireWitness::new(line);
     let tapped = Instant::now();
     driver.pay(&id).await?;
     let armed = loop {
@@ -110,12 +119,15 @@ pub async fn pay(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
             break armed;
         }
         ensure!(tapped.elapsed() < SOON, "no release on the wire");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(GLANCE).await;
     };
     let took = armed.duration_since(tapped);
     ensure!(took < ARMED_WITHIN, "armed after {took:?}");
-    set.town.order(&id, "armed", SOON, |view| view["state"] == "armed").await?;
-    ensure!(set.customer(nozzle, Plan::FuelToPreset, crate::customer::Habits::brisk()).await, "no fuel flowed");
+    while !set.town.stage.pumps.view(nozzle).is_some_and(|view| view.condition == Condition::Finished) {
+        ensure!(tapped.elapsed() < SOON, "the flow did not end");
+        tokio::time::sleep(GLANCE).await;
+    }
+    set.town.stage.pumps.hang_up(nozzle);
     let done = set.settled(&id).await?;
     let limit = set.town.stage.pumps.fuellings(nozzle).pop().map(|fuelling| fuelling.released_by.limit);
     Ok(Outcome::Shown(vec![

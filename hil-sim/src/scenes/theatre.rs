@@ -271,7 +271,7 @@ pub fn yuan(value: &Value) -> String {
 pub fn sold(order: &Value) -> String {
     let end = &order["end"];
     format!(
-        "{}: {} ml for {}, charged {}, back {} ({})",
+        "{}: {} ml for {}, charged {}, back {}, nozzle {}",
         order["order_id"].as_str().unwrap_or("?"),
         end["volume_ml"],
         yuan(&end["amount_minor"]),
