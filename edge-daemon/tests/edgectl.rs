@@ -76,33 +76,8 @@ impl Station {
     }
 
     fn toml(&self) -> String {
-        let home = self.home.path().display();
-        format!(
-            r#"
-[station]
-id = "st-1"
-currency = "CNY"
-data-directory = "{home}"
-price-set = "PS-1"
-[[grade]]
-code = "92"
-unit-price-micros = 7450000
-[[line]]
-name = "island-1"
-protocol = "dart"
-port = "/dev/serial/by-id/usb-x"
-[[line.dispenser]]
-fuelling-point = 1
-address = 0x50
-decimals = {{ volume = 2, price = 2, amount = 2, totals = 2 }}
-[[line.dispenser.nozzle]]
-number = 3
-logical = 1
-grade = "92"
-[observe]
-socket = "{home}/observe.sock"
-"#
-        )
+        let home = self.home.path().display().to_string();
+        include_str!("data/station.toml").replace("/var/lib/x", &home)
     }
 
     fn ctl(&self, command: &str, more: &[&str]) -> Output {

@@ -97,6 +97,8 @@ struct Current {
     recovered: bool,
     /// The limit is ours; false for a fuelling that was found running.
     ours: bool,
+    /// The nozzle was hung up since it was released: whoever has it out now lifted it anew.
+    lift_over: bool,
 }
 
 /// The last sale of a nozzle, for its published state.
@@ -484,6 +486,7 @@ impl FuellingPoint {
             let command = Authorise { release, nozzle, preset: current.release.preset, price: current.release.price };
             if let Some(current) = &mut self.current {
                 current.stage = Stage::Sent;
+                current.lift_over = false;
             }
             turn.pump(self.id, PumpCommand::Authorise(command));
         } else {
@@ -701,7 +704,7 @@ impl FuellingPoint {
     }
 
     fn on_state(&mut self, state: State, lifted: Option<NozzleId>, turn: &mut Turn<'_>) {
-        self.lift_spent = self.lift_spent && lifted.is_some();
+        self.follow_lift(state, lifted);
         self.set_state(state, lifted, turn);
         match &self.current {
             None if state.is_released() => self.adopt(state, lifted, turn),
@@ -712,6 +715,14 @@ impl FuellingPoint {
                 self.follow(state, turn);
             }
             Some(_) => {}
+        }
+    }
+
+    /// A nozzle that is in ends the lift that had its turn, also where the end of its fuelling is told only later.
+    fn follow_lift(&mut self, state: State, lifted: Option<NozzleId>) {
+        self.lift_spent = self.lift_spent && lifted.is_some();
+        if let Some(current) = &mut self.current {
+            current.lift_over = !state.is_released() && (lifted.is_none() || current.lift_over);
         }
     }
 
@@ -837,7 +848,7 @@ impl FuellingPoint {
             return;
         }
         let nozzle = current.release.nozzle;
-        self.lift_spent = true;
+        self.lift_spent = self.lift_spent || !current.lift_over;
         if why == Refusal::NotCalling && !current.withdrawn && current.finish.is_none() {
             self.rearm(turn);
             self.arm_next(turn);
@@ -957,6 +968,7 @@ impl Current {
             gap: false,
             recovered: false,
             ours: true,
+            lift_over: false,
         }
     }
 }

@@ -642,3 +642,53 @@ fn a_noisy_wire_costs_time_and_never_a_figure() {
     assert_eq!(stage.wrongs(), []);
     assert_eq!(usize::from(stage.acknowledged()), 41 + stage.fuellings());
 }
+
+/// What was told of the state since the last end.
+fn states_since_the_end(stage: &Stage) -> Vec<(State, bool)> {
+    let ended = stage.events.iter().rposition(is_ended).expect("an end");
+    let told = stage.events[ended..].iter().filter_map(|event| match event {
+        PumpEvent::State { state, lifted } => Some((*state, lifted.is_some())),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn a_nozzle_hung_up_and_lifted_between_two_polls_is_told_as_hung_up() {
+    // while fuel flows, and with the limit reached
+    for flowing in [true, false] {
+        let mut stage = Stage::rtu(Quirks::default(), 41);
+        released(&mut stage, litres(5));
+        if flowing {
+            stage.run(Duration::from_secs(4));
+        } else {
+            stage.until("end", is_ended);
+        }
+        stage.act(Action::HangUp);
+        stage.act(Action::Lift(ONE));
+        stage.until("end", is_ended);
+        stage.run(Duration::from_secs(2));
+        assert!(stage.fuelling(0).volume.is_positive());
+        assert_eq!(states_since_the_end(&stage), [(State::Idle, false), (State::Calling, true)], "flowing {flowing}");
+        stage.order(litres(5));
+        stage.until("second release", |event| matches!(event, PumpEvent::Released { release } if release.0 == 2));
+        assert_eq!(stage.wrongs(), []);
+    }
+}
+
+#[test]
+fn a_nozzle_still_held_after_a_release_without_fuel_is_not_told_as_hung_up() {
+    let mut stage = Stage::rtu(Quirks::default(), 41);
+    stage.act(Action::Squeeze(false));
+    stage.lift();
+    stage.act(Action::Squeeze(false));
+    stage.order(litres(5));
+    stage.until("release", is_released);
+    stage.command(PumpCommand::Stop);
+    stage.until("end", is_ended);
+    stage.run(Duration::from_secs(2));
+    assert_eq!(states_since_the_end(&stage), [(State::Calling, true)]);
+    stage.act(Action::HangUp);
+    stage.run(Duration::from_secs(2));
+    assert_eq!(stage.state(), Some(State::Idle));
+}

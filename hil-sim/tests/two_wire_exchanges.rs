@@ -482,3 +482,50 @@ fn wrong_decimals_of_the_totals_are_an_alarm() {
     world.assert_true(&reading);
     assert_eq!(world.alarms(), [alarm::DECIMALS]);
 }
+
+/// What was told of the state since the last end.
+fn states_since_the_end(world: &World) -> Vec<(State, bool)> {
+    let ended = world.events.iter().rposition(|event| matches!(event, PumpEvent::Ended { .. })).expect("an end");
+    let told = world.events[ended..].iter().filter_map(|event| match event {
+        PumpEvent::State { state, lifted } => Some((*state, lifted.is_some())),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn a_handle_hung_up_and_lifted_between_two_polls_is_told_as_hung_up() {
+    // while fuel flows, and with the limit reached
+    for flowing in [true, false] {
+        let mut world = World::idle(&Plan::default());
+        world.lift();
+        world.order(euros(300));
+        world.until_released();
+        if flowing {
+            world.until_flowed(1_000);
+        } else {
+            world.until_ended();
+            world.run(2_000);
+        }
+        world.act(Action::HangUp);
+        world.act(Action::Lift(NozzleIndex(1)));
+        world.run(6_000);
+        assert_eq!(world.ended().len(), 1);
+        let told = states_since_the_end(&world);
+        assert!(told.ends_with(&[(State::Idle, false), (State::Calling, true)]), "flowing {flowing}: {told:?}");
+        world.order(euros(300));
+        world.until_released();
+        assert_eq!(world.wrongs(), []);
+    }
+}
+
+#[test]
+fn a_handle_still_out_at_the_limit_is_not_told_as_hung_up() {
+    let mut world = World::idle(&Plan::default());
+    world.lift();
+    world.order(euros(300));
+    world.until_released();
+    world.until_ended();
+    world.run(4_000);
+    assert_eq!(states_since_the_end(&world), [(State::Calling, true)]);
+}

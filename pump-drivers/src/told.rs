@@ -101,6 +101,12 @@ impl Told {
         }
     }
 
+    /// The nozzle was in since the state was told last, seen or proven, whatever it does by now. Without this word one that is lifted
+    /// again at once would count as still held by whoever fuelled before.
+    pub fn hung_up(&mut self) {
+        self.state(State::Idle, None);
+    }
+
     /// The lifted nozzle as last told.
     #[must_use]
     pub fn lifted(&self) -> Option<NozzleId> {

@@ -367,3 +367,26 @@ fn prices_are_written_when_the_pump_is_idle_and_told_back() {
     world.until("the new price", |e| *e == PumpEvent::Price { nozzle: NOZZLE, price: price(11_000) });
     assert_eq!(world.pump().prices, [[1, 0x10, 0], [1, 0x24, 0]]);
 }
+
+#[test]
+fn a_nozzle_lifted_again_before_its_end_is_read_is_told_as_hung_up() {
+    let mut world = World::one();
+    released(&mut world);
+    world.pump().flow(200, 21_000);
+    world.run(Duration::from_millis(200));
+    world.pump().hang();
+    world.until("the end seen", |e| matches!(e, PumpEvent::EndSeen { .. }));
+    world.pump().lift(1);
+    world.until("the end", |e| matches!(e, PumpEvent::Ended { .. }));
+    world.run(Duration::from_millis(500));
+    let told = world.told();
+    let ended = told.iter().position(|e| matches!(e, PumpEvent::Ended { .. })).expect("ended");
+    let states: Vec<&PumpEvent> = told[ended..].iter().filter(|e| matches!(e, PumpEvent::State { .. })).collect();
+    assert_eq!(
+        states,
+        [
+            &PumpEvent::State { state: State::Idle, lifted: None },
+            &PumpEvent::State { state: State::Calling, lifted: Some(NOZZLE) }
+        ]
+    );
+}

@@ -409,3 +409,26 @@ fn a_stop_while_the_valve_opens_is_a_release_that_ends_at_once() {
     assert_eq!(total, Volume::new(i64::from(site.plant.counter)));
     assert!(!site.plant.open && site.events.iter().any(is_released));
 }
+
+#[test]
+fn a_nozzle_lifted_again_while_the_counter_runs_out_is_told_as_hung_up() {
+    let mut site = Site::new();
+    site.lift(true);
+    site.order(litres(50));
+    site.until("release", is_released);
+    site.run(Duration::from_secs(9));
+    site.lift(false);
+    site.lift(true);
+    site.end();
+    site.run(Duration::from_secs(1));
+    let ended = site.events.iter().position(|event| matches!(event, PumpEvent::Ended { .. })).expect("an end");
+    let states: Vec<&PumpEvent> =
+        site.events[ended..].iter().filter(|event| matches!(event, PumpEvent::State { .. })).collect();
+    assert_eq!(
+        states,
+        [
+            &PumpEvent::State { state: State::Idle, lifted: None },
+            &PumpEvent::State { state: State::Calling, lifted: Some(NOZZLE) }
+        ]
+    );
+}

@@ -166,30 +166,7 @@ mod tests {
     use crate::config::NoFiles;
     use serde_json::json;
 
-    const OWN: &str = r#"
-[station]
-id = "st-1"
-currency = "CNY"
-data-directory = "/var/lib/x"
-price-set = "PS-1"
-[[grade]]
-code = "92"
-unit-price-micros = 7450000
-[[line]]
-name = "island-1"
-protocol = "dart"
-port = "/dev/serial/by-id/usb-x"
-[[line.dispenser]]
-fuelling-point = 1
-address = 0x50
-decimals = { volume = 2, price = 2, amount = 2, totals = 2 }
-[[line.dispenser.nozzle]]
-number = 3
-logical = 1
-grade = "92"
-[observe]
-socket = "/run/x/observe.sock"
-"#;
+    const OWN: &str = include_str!("../../tests/data/station.toml");
 
     fn document() -> Value {
         json!({"station":{"currency":"CNY","price-set":"PS-1"},
@@ -210,7 +187,7 @@ socket = "/run/x/observe.sock"
         let (config, _) = compose(OWN, &document(), &NoFiles).expect("fits");
         assert_eq!(config.limits.amount.get(), 300_000);
         assert_eq!(config.station.id.as_str(), "st-1");
-        assert_eq!(config.observe.socket.to_str(), Some("/run/x/observe.sock"));
+        assert_eq!(config.observe.socket.to_str(), Some("/var/lib/x/observe.sock"));
         assert_eq!(config.lines[0].port, config::Port::Serial("/dev/serial/by-id/usb-x".into()));
         // A platform that gives back what it was told is right too.
         let mut whole = document();

@@ -7,7 +7,7 @@ use forecourt::ids::{CommandId, CustomerToken, FuellingPointId, Grade, NozzleId,
 use forecourt::ledger::{KnownTotaliser, Ledger, Release};
 use forecourt::order::{Basis, Limit, Order, OrderEnd, OrderPhase, OrderRequest, ReleaseReason};
 use forecourt::pump::{Preset, Reading};
-use forecourt::record::{Audit, Evidence, Finish, OrderReleased, Record, Sale};
+use forecourt::record::{Audit, OrderReleased, Record, Sale};
 use forecourt::time::ClockQuality;
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
 
@@ -62,30 +62,9 @@ fn sale_of(number: u128, order_id: Option<&str>) -> Sale {
     Sale {
         sale_id: Uuid::from_u128(number),
         order_id: order_id.and_then(|id| OrderId::new(id).ok()),
-        basis: Basis::Prepaid,
-        fuelling_point: FuellingPointId(2),
-        nozzle: NozzleId(3),
-        grade: Grade::new("92").expect("a grade"),
-        currency: Currency::CNY,
-        unit_price: UnitPrice::new(7_450_000),
-        price_set: PriceSetId::new("PS-1").expect("a set"),
-        volume: Volume::new(26_850),
-        amount: Money::new(20_000),
-        limit: Some(Limit::Amount(Money::new(20_000))),
-        totaliser_start: Some(Volume::new(1_000)),
-        totaliser_end: None,
-        unaccounted: Volume::ZERO,
-        started_at: noon(),
         ended_at: noon(),
-        finish: Finish::HungUp,
-        evidence: Evidence::EndRecord,
         offline: true,
-        recovered: false,
-        clock: ClockQuality::Synced,
-        attendant: None,
-        shift: None,
-        flags: vec![],
-        context: "{}".into(),
+        ..forecourt::testing::sale()
     }
 }
 

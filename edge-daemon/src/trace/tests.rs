@@ -67,7 +67,7 @@ fn repeats_come_back_as_one_entry_with_their_count_and_times() {
     );
     let [Entry::Repeat(repeat)] = &found[2..] else { panic!("{found:?}") };
     assert_eq!((repeat.count, repeat.first, repeat.last), (499, at(12_000), at(499 * 12_000)));
-    assert_eq!((repeat.slowest, repeat.line.as_str()), (core::time::Duration::from_millis(11), "island-1"));
+    assert_eq!((repeat.slowest, repeat.line.as_str()), (Duration::from_millis(11), "island-1"));
     assert_eq!((repeat.sent.as_slice(), repeat.answer.as_slice()), (&[0x50, 0x20, 0xFA][..], &[0x50, 0x70, 0xFA][..]));
 }
 

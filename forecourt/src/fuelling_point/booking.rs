@@ -166,7 +166,7 @@ impl FuellingPoint {
         let flowed = self.flowing(nozzle, turn.layout(), turn.now.mono);
         self.clear_fuelling_timers();
         self.timers.clear(Timer::Lift);
-        self.lift_spent = true;
+        self.lift_spent = self.lift_spent || !current.lift_over;
         if self.state.is_released() {
             // The dispenser says next what it is now; certainly no longer this.
             self.set_state(State::Idle, None, turn);
@@ -318,6 +318,8 @@ impl FuellingPoint {
             ours: false,
             recovered: true,
             finish: Some(Finish::Unknown),
+            // Told to be in: nobody holds it who took that fuel.
+            lift_over: self.lifted.is_none() && matches!(self.state, State::Idle | State::Closed),
             ..Current::new(release, None, ReleaseReason::NoFlow)
         };
         let outcome = settlement::settle(&self.known_of(&current, Some(*reading), Some(total), true, turn));

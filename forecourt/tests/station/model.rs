@@ -230,6 +230,8 @@ pub struct Pump {
     pub refuses: bool,
     /// Running figures have a volume; else an amount only.
     pub tells_volume: bool,
+    /// When it tells its state at the end of a fuelling.
+    pub tells_state: TellsState,
     pub authorised: Vec<Authorise>,
     /// What it shows.
     pub prices: BTreeMap<NozzleId, UnitPrice>,
@@ -240,6 +242,18 @@ pub struct Pump {
     /// It tells the price of a nozzle only when that is lifted.
     pub tells_price_at_lift: bool,
     events: VecDeque<PumpEvent>,
+}
+
+/// When a driver tells the state at the end of a fuelling. A state that it has told it does not tell again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TellsState {
+    /// Before the end and after it.
+    #[default]
+    Both,
+    /// As it changes, also before the end is told.
+    Before,
+    /// Once the end is told.
+    After,
 }
 
 struct Running {
@@ -272,6 +286,7 @@ impl Pump {
             power_cycled: false,
             refuses: false,
             tells_volume: true,
+            tells_state: TellsState::default(),
             authorised: Vec::new(),
             prices,
             due: BTreeMap::new(),
@@ -298,6 +313,9 @@ impl Pump {
     }
 
     fn report(&mut self) {
+        if self.tells_state == TellsState::After && self.ending.is_some_and(|(_, _, ended)| !ended) {
+            return;
+        }
         let (state, lifted) = (self.state(), self.lifted);
         self.say(PumpEvent::State { state, lifted });
     }
@@ -417,6 +435,15 @@ impl Pump {
         self.last = Some(reading(nozzle, ml, self.prices[&nozzle]));
     }
 
+    /// Fuel is taken by hand between two polls: only its record is seen.
+    pub fn end_by_hand(&mut self, nozzle: NozzleId, ml: i64) {
+        *self.totals.get_mut(&nozzle).unwrap() += ml;
+        let (token, reading) = (self.token(), reading(nozzle, ml, self.prices[&nozzle]));
+        self.last = Some(reading);
+        self.ending = Some((token, reading, false));
+        self.say(PumpEvent::EndSeen { token, reading });
+    }
+
     pub fn command(&mut self, command: PumpCommand) {
         if let PumpCommand::SetPrices(prices) = &command {
             self.due.extend(prices.clone());
@@ -443,7 +470,9 @@ impl Pump {
                         self.ending = Some((next, reading, true));
                         let totaliser = Some(Volume::new(self.totals[&reading.nozzle.unwrap()]));
                         self.say(PumpEvent::Ended { token: next, reading, totaliser });
-                        self.report();
+                        if self.tells_state != TellsState::Before {
+                            self.report();
+                        }
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! Scenes that people meet, by hand.
 
-use crate::model::{World, request};
+use crate::model::{TellsState, World, request};
 use forecourt::command::{Ask, Command, Nozzles, Outcome};
 use forecourt::ids::{CommandId, NozzleId, OrderId};
 use forecourt::order::{Limit, OrderEnd, OrderPhase, ReleaseReason};
@@ -439,4 +439,85 @@ fn whoever_still_holds_the_nozzle_does_not_fuel_on_the_next_order() {
     world.pumps[0].lift(NozzleId(1));
     world.commit_all();
     assert_eq!(world.pumps[0].authorised.len(), 1);
+}
+
+/// Two orders at nozzle 1; the first fuels, and then the nozzle is hung up. What has been told of that is told.
+fn fuelled_with_another_waiting(tells: TellsState) -> World {
+    let mut world = World::new();
+    world.pumps[0].tells_state = tells;
+    world.pay("o1", 1, YUAN_200);
+    world.pay("o2", 1, YUAN_200);
+    world.pumps[0].lift(NozzleId(1));
+    world.commit_all();
+    world.pumps[0].flow(5_000);
+    world.run();
+    world
+}
+
+#[test]
+fn the_next_lift_is_served_however_the_hang_up_and_the_end_are_told() {
+    for tells in [TellsState::Both, TellsState::Before, TellsState::After] {
+        let mut world = fuelled_with_another_waiting(tells);
+        world.pumps[0].hang_up();
+        world.commit_all();
+        assert_eq!((world.phase("o1"), world.phase("o2")), ("completed", "armed"), "{tells:?}");
+        assert_eq!(world.pumps[0].authorised.len(), 1, "{tells:?}: nobody has lifted again");
+        world.pumps[0].lift(NozzleId(1));
+        world.commit_all();
+        assert_eq!(world.pumps[0].authorised.len(), 2, "{tells:?}: a driver stands at a dead pump");
+    }
+}
+
+#[test]
+fn a_nozzle_lifted_anew_before_the_end_is_told_is_served_after_it() {
+    let mut world = fuelled_with_another_waiting(TellsState::Before);
+    world.pumps[0].hang_up();
+    world.pumps[0].lift(NozzleId(1));
+    world.commit_all();
+    assert_eq!((world.phase("o1"), world.pumps[0].authorised.len()), ("completed", 2));
+}
+
+#[test]
+fn a_nozzle_that_was_not_seen_hung_up_waits_for_the_next_lift() {
+    let mut world = fuelled_with_another_waiting(TellsState::After);
+    world.pumps[0].hang_up();
+    world.pumps[0].lift(NozzleId(1));
+    world.commit_all();
+    assert_eq!((world.phase("o1"), world.phase("o2")), ("completed", "armed"));
+    assert_eq!(world.pumps[0].authorised.len(), 1, "it may be the same hand that still holds it");
+    world.pumps[0].hang_up();
+    world.pumps[0].lift(NozzleId(1));
+    world.commit_all();
+    assert_eq!(world.pumps[0].authorised.len(), 2);
+}
+
+#[test]
+fn a_refusal_that_comes_after_the_hang_up_leaves_the_next_lift_alone() {
+    let mut world = World::new();
+    world.pay("o1", 1, YUAN_200);
+    world.commit_all();
+    world.pumps[0].lift(NozzleId(1));
+    world.run();
+    // hung up while the release was being stored; the word of it crosses the release
+    world.pumps[0].hang_up();
+    world.commit();
+    world.commit_all();
+    assert!(world.pumps[0].authorised.is_empty());
+    assert_eq!(world.phase("o1"), "armed");
+    world.pumps[0].lift(NozzleId(1));
+    world.commit_all();
+    assert_eq!(world.pumps[0].authorised.len(), 1, "a driver stands at a dead pump");
+}
+
+#[test]
+fn fuel_taken_by_hand_leaves_the_next_lift_alone() {
+    let mut world = World::new();
+    world.pumps[0].tells_state = TellsState::Before;
+    world.pumps[0].end_by_hand(NozzleId(1), 5_000);
+    world.commit_all();
+    assert_eq!(world.books.sales().count(), 1);
+    world.pay("o1", 1, YUAN_200);
+    world.pumps[0].lift(NozzleId(1));
+    world.commit_all();
+    assert_eq!(world.pumps[0].authorised.len(), 1, "a driver stands at a dead pump");
 }

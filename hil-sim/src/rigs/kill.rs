@@ -140,6 +140,8 @@ async fn one(share: u64, first: u64, total: u64, program: Option<&Path>, directo
     }
     let mut life = bed.live(None)?;
     bed.drive(&mut open, &mut life).await?;
+    // However early all the kills were, the station has then read its pumps.
+    bed.sell(&mut life).await?;
     let data = bed.plan.data_directory();
     bed.settle(&data).await?;
     let differences = bed.differences(&data)?;

@@ -113,6 +113,8 @@ pub struct Ending {
     /// Somebody fuelled again before this end was written down: what the pump shows since is not of this fuelling. It is read in by
     /// itself afterwards.
     superseded: bool,
+    /// The nozzle was in since it was released.
+    hung_up: bool,
 }
 
 const NO_READING: Reading = Reading { nozzle: None, volume: Volume::ZERO, amount: Money::ZERO, price: None };
@@ -404,11 +406,14 @@ impl DartDriver {
                 self.interrupt();
                 self.refuse(Refusal::NotCalling);
             }
-            Phase::Ending(ending) if block.shows_release() => {
-                ending.superseded = true;
-                self.examine_due = true;
+            Phase::Ending(ending) => {
+                ending.hung_up |= block.nozzle_in || !out;
+                if block.shows_release() {
+                    ending.superseded = true;
+                    self.examine_due = true;
+                }
             }
-            Phase::Ready | Phase::Releasing(_) | Phase::Running(_) | Phase::Ending(_) => {}
+            Phase::Ready | Phase::Releasing(_) | Phase::Running(_) => {}
         }
         if matches!(self.phase, Phase::Running(_)) {
             self.follow(block, now);
@@ -451,7 +456,7 @@ impl DartDriver {
         }
         self.phase = Phase::Running(running);
         if ended {
-            self.end(&running, now);
+            self.end(&running, block.nozzle_in || !self.head.is_out(), now);
             return;
         }
         let figures = (running.last.volume, running.last.amount);
@@ -476,7 +481,7 @@ impl DartDriver {
         rests && (hung || unused) && !is_released(self.head.status)
     }
 
-    fn end(&mut self, running: &Running, now: Instant) {
+    fn end(&mut self, running: &Running, hung_up: bool, now: Instant) {
         let token = self.told.end_seen(running.last);
         // the pump repeats its block until it is acknowledged, and so keeps the figures over a crash of ours
         self.ack_hold = Some((token, now + self.habits.store_wait));
@@ -487,6 +492,7 @@ impl DartDriver {
             confirmed: false,
             attempts: 0,
             superseded: false,
+            hung_up,
         });
         self.task.take_if(|underway| underway.task != Task::Stop);
         self.pursue();
@@ -766,7 +772,11 @@ impl DartDriver {
                 false,
             );
         }
+        let hung_up = matches!(&self.phase, Phase::Ending(Ending { hung_up: true, .. }));
         self.told.ended(reading, totaliser);
+        if hung_up {
+            self.told.hung_up();
+        }
         self.become_ready();
     }
 

@@ -463,8 +463,8 @@ impl GasKitLinkDriver {
         }
         self.last_sale = Some(sale);
         self.told.ended(read, total);
-        // The nozzle is in, and whoever lifts one while the post is closed lifts it anew.
-        self.told.state(State::Idle, None);
+        // Whoever lifts a nozzle while the post is closed lifts it anew.
+        self.told.hung_up();
         // only a price that we sent ourselves can be compared: an older sale has an older one
         if let (Some(_), Some(nozzle), Some(price)) = (ours, nozzle, read.price.filter(|_| read.volume.is_positive())) {
             self.told.price(nozzle, price, true);

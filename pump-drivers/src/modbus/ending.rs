@@ -1,6 +1,7 @@
 //! The end of a fuelling: its record read twice, the totaliser, and the acknowledgement once it is stored.
 
 use super::driver::ModbusDriver;
+use super::image::Doing;
 use super::point::Raw;
 use super::profile::Role;
 use super::sale::{NO_READING, Phase};
@@ -22,6 +23,8 @@ pub(super) struct Ending {
     confirmed: bool,
     begun: Instant,
     pub attempts: u8,
+    /// The nozzle was seen in since.
+    hung_up: bool,
 }
 
 impl Ending {
@@ -41,8 +44,32 @@ impl ModbusDriver {
             confirmed: false,
             begun: now,
             attempts: 0,
+            hung_up: false,
         });
+        self.look_for_hang_up();
         self.pursue();
+    }
+
+    /// State and nozzle were read once more.
+    pub(super) fn look_for_hang_up(&mut self) {
+        let out = self.image.raw(Role::Nozzle).map(|raw| raw.0 != 0);
+        let is_in = match self.doing() {
+            Some(Doing::Idle) => out != Some(true),
+            Some(Doing::Finished) => out == Some(false),
+            _ => false,
+        };
+        if let Phase::Ending(ending) = &mut self.phase {
+            ending.hung_up |= is_in;
+        }
+    }
+
+    /// The nozzle calls after fuel has flowed: it was in meanwhile, as one still out is finished. One that was stopped before may call
+    /// on in the same hand.
+    fn calls_anew(&self, reading: &Reading, last: &Reading) -> bool {
+        let flowed = reading.volume.is_positive() || last.volume.is_positive();
+        let tells_finished =
+            self.habits.profile.point(Role::State).is_some_and(|point| point.count_of("finished").is_some());
+        flowed && tells_finished && self.doing() == Some(Doing::Calling)
     }
 
     /// State, display and record were read once more.
@@ -79,7 +106,11 @@ impl ModbusDriver {
     pub(super) fn finish(&mut self, totaliser: Option<Volume>) {
         let Phase::Ending(ending) = &self.phase else { return };
         let reading = ending.reading.unwrap_or(Reading { nozzle: ending.nozzle, ..ending.last });
+        let hung_up = ending.hung_up || self.calls_anew(&reading, &ending.last);
         let token = self.told.ended(reading, totaliser);
+        if hung_up {
+            self.told.hung_up();
+        }
         let number = self.image.raw(Role::SaleSequence).map(|raw| raw.0);
         if let (Some(number), Some(before)) = (number, self.sequence)
             && number != before
@@ -90,5 +121,7 @@ impl ModbusDriver {
         self.sequence = number.or(self.sequence);
         self.end_told = true;
         self.become_ready();
+        // A finished one rests as far as the core is concerned. Told now, the next call is another one, however soon it comes.
+        self.report();
     }
 }

@@ -108,6 +108,8 @@ enum Phase {
     Closing {
         nozzle: NozzleId,
         start: Volume,
+        /// The nozzle was seen in since it was released.
+        hung_up: bool,
     },
 }
 
@@ -271,12 +273,12 @@ impl PulseDriver {
                 self.told.begin_running((Volume::ZERO, Money::ZERO));
                 self.shut();
                 self.still = None;
-                self.phase = Phase::Closing { nozzle, start };
+                self.phase = Phase::Closing { nozzle, start, hung_up: false };
             }
             Phase::Running { nozzle, start, .. } => {
                 self.shut();
                 self.still = None;
-                self.phase = Phase::Closing { nozzle, start };
+                self.phase = Phase::Closing { nozzle, start, hung_up: false };
             }
             _ if self.valve != Some(false) => self.shut(),
             _ => {}
@@ -434,6 +436,9 @@ impl PulseDriver {
         (self.nozzle_out, self.bouncing) = (Some(out), None);
         if before {
             self.close();
+            if let Phase::Closing { hung_up, .. } = &mut self.phase {
+                *hung_up = true;
+            }
         }
     }
 
@@ -483,12 +488,15 @@ impl PulseDriver {
                     self.close();
                 }
             }
-            Phase::Closing { nozzle, start } => {
+            Phase::Closing { nozzle, start, hung_up } => {
                 let flowed = total.checked_sub(*start).unwrap_or(Volume::ZERO);
                 let reading = Reading { nozzle: Some(*nozzle), volume: Volume::ZERO, amount: Money::ZERO, price: None };
                 self.told.running(flowed, Money::ZERO);
                 if rests {
                     self.told.ended(reading, Some(total));
+                    if *hung_up {
+                        self.told.hung_up();
+                    }
                     self.told_total = Some(total);
                     self.phase = Phase::Ready;
                 }

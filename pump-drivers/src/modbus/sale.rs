@@ -372,6 +372,7 @@ impl ModbusDriver {
         self.judge_stop();
         let numbered_anew = number.is_some() && number != self.sequence;
         let doing = self.doing();
+        self.look_for_hang_up();
         match &self.phase {
             Phase::Ready => {
                 if doing.is_some_and(Doing::is_released) {
@@ -574,7 +575,7 @@ impl ModbusDriver {
     }
 
     /// Reports what changed of state and price.
-    fn report(&mut self) {
+    pub(super) fn report(&mut self) {
         if matches!(self.phase, Phase::ReadIn(_) | Phase::Ending(_)) || !self.told.is_read_in() {
             return;
         }

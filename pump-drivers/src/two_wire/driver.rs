@@ -299,9 +299,9 @@ impl TwoWireDriver {
 
     fn handle_status(&mut self, status: Status, now: Instant) {
         if self.candidate.replace(status) == Some(status) && self.state != Some(status) {
-            self.state = Some(status);
+            let before = self.state.replace(status);
             self.seen_at = now;
-            self.handle_state(status, now);
+            self.handle_state(status, before, now);
         } else if self.state == Some(status) {
             self.seen_at = now;
         }

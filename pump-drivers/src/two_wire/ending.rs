@@ -21,6 +21,8 @@ pub struct Ending {
     pub totals: Twice<Vec<GradeTotals>>,
     /// Record and totals were read and did not fit, so often.
     rounds: u8,
+    /// The handle was in since it was released.
+    hung_up: bool,
 }
 
 /// What record and totals say together.
@@ -36,6 +38,14 @@ enum Verdict {
 }
 
 impl Ending {
+    /// Takes note of a state since the end. After delivery only a handle that was in leads to a call (two-wire sheet, section 9); one
+    /// that was stopped before may call on in the same hand.
+    pub const fn note(&mut self, state: Status) {
+        self.running.delivered |= matches!(state, Status::PresetEnd);
+        let is_in = matches!(state, Status::Idle | Status::FinalEnd);
+        self.hung_up |= is_in || self.running.delivered && matches!(state, Status::Call);
+    }
+
     /// What to ask for.
     pub fn wanted(&self, state: Status) -> Option<Task> {
         if self.records.agreed(repeats(state)).is_none() && !self.records.is_given_up() {
@@ -60,8 +70,12 @@ impl TwoWireDriver {
         self.drop_task();
         self.rest_until = now;
         self.resumes_left = 0;
-        self.phase =
-            Phase::Ending(Box::new(Ending { running, records: Twice::default(), totals: Twice::default(), rounds: 0 }));
+        let (records, totals) = (Twice::default(), Twice::default());
+        let mut ending = Ending { running, records, totals, rounds: 0, hung_up: false };
+        if let Some(state) = self.state {
+            ending.note(state);
+        }
+        self.phase = Phase::Ending(Box::new(ending));
     }
 
     pub(super) fn go_on_ending(&mut self, state: Status, now: Instant) {
@@ -100,7 +114,11 @@ impl TwoWireDriver {
         record: Option<Transaction>,
         totals: Option<Vec<GradeTotals>>,
     ) {
+        let hung_up = matches!(&self.phase, Phase::Ending(ending) if ending.hung_up);
         self.told.ended(reading, totaliser);
+        if hung_up {
+            self.told.hung_up();
+        }
         (self.record, self.totals) = (record, totals);
         self.phase = Phase::Ready;
         self.drop_task();

@@ -110,6 +110,8 @@ pub struct Running {
     limit: Option<Money>,
     price: Option<UnitPrice>,
     busy_since: Option<Instant>,
+    /// It was seen to deliver, or to have delivered.
+    pub delivered: bool,
     /// The busy state was seen since the last question for money.
     money_due: bool,
     /// The last reading of money; one word more than one error away from it is none.
@@ -233,9 +235,13 @@ impl TwoWireDriver {
     // ---- what came back ----
 
     /// The state has changed.
-    pub(super) fn handle_state(&mut self, state: Status, now: Instant) {
+    pub(super) fn handle_state(&mut self, state: Status, before: Option<Status>, now: Instant) {
         if state != Status::Call {
             self.hose = None;
+        }
+        if matches!(self.phase, Phase::Ready) && before == Some(Status::PresetEnd) && state == Status::Call {
+            // only a handle that was in leads from the end to a call
+            self.told.hung_up();
         }
         match &mut self.phase {
             Phase::ReadIn(_) => self.phase = Phase::read_in(),
@@ -261,6 +267,7 @@ impl TwoWireDriver {
             Phase::Releasing(_) if state != Status::Call => self.refuse(Refusal::NotCalling),
             Phase::Running(_) if state.is_over() => self.begin_ending(now),
             Phase::Running(running) => {
+                running.delivered |= matches!(state, Status::Busy | Status::Stopped);
                 running.busy_since = (state == Status::Busy).then(|| running.busy_since.unwrap_or(now));
                 if state == Status::Busy {
                     self.resumes_left = 0;
@@ -271,6 +278,9 @@ impl TwoWireDriver {
                 self.phase = Phase::Running(ending.running.clone());
             }
             Phase::Ready | Phase::Releasing(_) | Phase::Ending(_) => {}
+        }
+        if let Phase::Ending(ending) = &mut self.phase {
+            ending.note(state);
         }
         self.pursue();
     }
@@ -285,6 +295,7 @@ impl TwoWireDriver {
             limit,
             price: order.map(|order| order.price),
             busy_since: (self.state == Some(Status::Busy)).then_some(now),
+            delivered: self.state == Some(Status::Busy),
             money_due: false,
             money_read: None,
             money: 0,

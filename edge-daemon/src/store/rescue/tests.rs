@@ -2,12 +2,10 @@ use super::*;
 use crate::store::{FILE_NAME, Store};
 use cloud_sync::outbox::store::{Ack, OutboxStore, Row};
 use forecourt::command::{Outcome, Reply};
-use forecourt::ids::{CommandId, FuellingPointId, Grade, PriceSetId, ReleaseId};
+use forecourt::ids::{CommandId, FuellingPointId, Grade, ReleaseId};
 use forecourt::ledger::{Ledger, Release};
 use forecourt::order::{Basis, Limit, Order, OrderRequest};
 use forecourt::pump::Preset;
-use forecourt::record::{Evidence, Finish};
-use forecourt::time::ClockQuality;
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
 
 const SALES: u128 = 60;
@@ -41,30 +39,12 @@ fn sale(number: u128) -> Sale {
     Sale {
         sale_id: Uuid::from_u128(1_000 + number),
         order_id: Some(OrderId::new(format!("o-{number}")).expect("an id")),
-        basis: Basis::Prepaid,
-        fuelling_point: FuellingPointId(2),
-        nozzle: NozzleId(3),
-        grade: Grade::new("92").expect("a grade"),
-        currency: Currency::CNY,
-        unit_price: UnitPrice::new(7_450_000),
-        price_set: PriceSetId::new("PS-1").expect("a set"),
         volume: Volume::new(10),
         amount: Money::new(7),
-        limit: Some(Limit::Amount(Money::new(20_000))),
         totaliser_start: None,
         totaliser_end: Some(Volume::new(i64::try_from(number).expect("small") * 10)),
-        unaccounted: Volume::ZERO,
-        started_at: noon(),
         ended_at: noon().plus_ms(i64::try_from(number).expect("small")),
-        finish: Finish::HungUp,
-        evidence: Evidence::EndRecord,
-        offline: false,
-        recovered: false,
-        clock: ClockQuality::Synced,
-        attendant: None,
-        shift: None,
-        flags: vec![],
-        context: r#"{"a":1}"#.into(),
+        ..forecourt::testing::sale()
     }
 }
 
@@ -213,7 +193,7 @@ fn a_file_that_is_cut_off_keeps_the_records_in_what_is_left() {
     let (home, before) = closed();
     let mut length = 0;
     change(home.path(), FILE_NAME, |bytes| {
-        length = bytes.len() * 2 / 3;
+        length = bytes.len() * 9 / 10;
         bytes.truncate(length);
     });
     let (store, rescued) = is_safe(home.path(), &before);
