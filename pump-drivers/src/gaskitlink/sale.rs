@@ -9,7 +9,7 @@ use super::phase::{
 use super::settings::AuthoriseIn;
 use core::time::Duration;
 use forecourt::ids::NozzleId;
-use forecourt::pump::{Authorise, PumpEvent, Reading, Refusal, State};
+use forecourt::pump::{Authorise, PumpEvent, Reading, Refusal};
 use forecourt::time::Instant;
 use forecourt::units::{Money, UnitPrice, Volume};
 use std::collections::BTreeMap;
