@@ -50,7 +50,7 @@ pub async fn price_change(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     ensure!(fuelled, "no fuel flowed");
     let done = set.settled(&order).await?;
     ensure!(done["end"]["unit_price_micros"] == old, "sold at {}", done["end"]["unit_price_micros"]);
-    set.price_shown(nozzle, new).await?;
+    set.price_shown(nozzle, new, SOON).await?;
     Ok(Outcome::Shown(vec![
         format!("{name} came while fuel flowed: sold at the old price of {old} micros"),
         sold(&done),

@@ -205,12 +205,12 @@ impl Set {
     ///
     /// # Errors
     /// If it does not in time.
-    pub async fn price_shown(&self, nozzle: NozzleId, micros: i64) -> anyhow::Result<()> {
+    pub async fn price_shown(&self, nozzle: NozzleId, micros: i64, limit: Duration) -> anyhow::Result<()> {
         let code = self.town.code(nozzle)?.to_owned();
         let shown = move |act: &mut reference_platform::books::Act<'_>| {
             Ok((act.nozzle_view(&code, None)?["unit_price_micros"] == micros).then_some(()))
         };
-        self.town.wait(&format!("{micros} micros at nozzle {nozzle}"), SOON, shown).await
+        self.town.wait(&format!("{micros} micros at nozzle {nozzle}"), limit, shown).await
     }
 
     /// Runs `edgectl` with something on its standard input. Exit code and output.
