@@ -157,7 +157,12 @@ pub async fn fuel(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     let amount = &order["end"]["amount_minor"];
     ensure!(*amount == pumped.get(), "the pump has {pumped:?}, the sale {amount}");
     let id = super::theatre::name_of(&order)?;
-    let trace = set.town.platform.shared().read(move |act| act.trace(&id)).await?;
+    // Acknowledged only after the commit, so a little later.
+    let whole = move |act: &mut reference_platform::books::Act<'_>| {
+        let trace = act.trace(&id)?;
+        Ok(trace.iter().any(|stage| stage.step == "acknowledged").then_some(trace))
+    };
+    let trace = set.town.wait("the acknowledgement", SOON, whole).await?;
     let steps: Vec<&str> = trace.iter().map(|stage| stage.step.as_str()).collect();
     for step in ["ordered", "paid", "armed", "fuelling", "hung_up", "completed", "acknowledged"] {
         ensure!(steps.contains(&step), "no step {step} in {steps:?}");
