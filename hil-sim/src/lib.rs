@@ -10,6 +10,7 @@ pub mod platform;
 pub mod prng;
 pub mod rig;
 pub mod rigs;
+pub mod scenes;
 pub mod script;
 pub mod serve;
 pub mod wire;

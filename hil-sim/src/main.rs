@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use hil_sim::rig::lone_line;
-use hil_sim::{bench, day, demo, platform, rigs, script};
+use hil_sim::{bench, day, demo, platform, rigs, scenes, script};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -26,6 +26,8 @@ enum Task {
     Bench(bench::Args),
     /// The reference platform with its pages, against any broker.
     Platform(platform::serve::Args),
+    /// Twenty scenes from the driver's tap to the booked commission, each played with the real daemon and checked.
+    Scenes(scenes::Args),
     /// The real daemon under faults: killed, without disk, broker or port, with many unsent sales.
     Rig(rigs::Args),
     /// Simulated dispensers alone, on a pty, a TCP port or a serial port.
@@ -51,6 +53,7 @@ async fn main() -> ExitCode {
 async fn run(task: Task) -> anyhow::Result<bool> {
     match task {
         Task::Demo(args) => return demo::run(args).await,
+        Task::Scenes(args) => return scenes::run(args).await,
         Task::Rig(args) => return rigs::run(args).await,
         Task::Day(args) => return day::run(&args),
         Task::Script(args) => return script::run(&args),

@@ -9,6 +9,7 @@ pub mod memory;
 pub mod one_line;
 pub mod physics;
 pub mod stats;
+pub mod tap;
 pub mod witness;
 
 use crate::broker::BrokerChoice;
@@ -51,6 +52,12 @@ enum What {
         /// What the line speaks: dart, gaskitlink, two-wire, modbus, or all, one after another.
         #[arg(long, default_value = "dart", value_parser = Spoken::parse)]
         protocol: Spoken,
+    },
+    /// From the tap on "pay" to the limit in the pump, and from the hang-up to the commission in the platform's ledger.
+    Loop {
+        /// How many orders.
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(4..))]
+        orders: u32,
     },
     /// Poll cycles beside the physical limit of the line, and the wait of a stop.
     Line {
@@ -119,6 +126,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         What::Latency { orders, protocol } => {
             print(&latency::run(&bench, directory, &protocol, orders).await?, args.json)
         }
+        What::Loop { orders } => print(&tap::run(&bench, directory, orders).await?, args.json),
         What::Line { seconds, stops, protocol } => {
             print(&line::run(&bench, directory, &protocol, seconds, stops).await?, args.json)
         }

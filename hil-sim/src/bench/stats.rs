@@ -14,6 +14,8 @@ pub struct Summary {
     pub count: u64,
     /// Half were no longer.
     pub p50_us: u64,
+    /// 95 in 100 were no longer.
+    pub p95_us: u64,
     /// 99 in 100 were no longer.
     pub p99_us: u64,
     /// The longest.
@@ -26,14 +28,14 @@ impl Times {
         self.0.push(time);
     }
 
-    /// Median, 99th percentile (nearest rank) and maximum; `None` if nothing was measured.
+    /// Median, 95th and 99th percentile (nearest rank) and maximum; `None` if nothing was measured.
     #[must_use]
     pub fn summary(&self) -> Option<Summary> {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
         let rank = |percent: usize| micros(sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1]);
         let max_us = micros(*sorted.last()?);
-        Some(Summary { count: sorted.len() as u64, p50_us: rank(50), p99_us: rank(99), max_us })
+        Some(Summary { count: sorted.len() as u64, p50_us: rank(50), p95_us: rank(95), p99_us: rank(99), max_us })
     }
 }
 
@@ -63,10 +65,13 @@ mod tests {
         let mut times = Times::default();
         assert_eq!(times.summary(), None);
         times.extend((1..=200).rev().map(Duration::from_micros));
-        assert_eq!(times.summary(), Some(Summary { count: 200, p50_us: 100, p99_us: 198, max_us: 200 }));
+        assert_eq!(times.summary(), Some(Summary { count: 200, p50_us: 100, p95_us: 190, p99_us: 198, max_us: 200 }));
         let mut one = Times::default();
         one.add(Duration::from_millis(3));
-        assert_eq!(one.summary(), Some(Summary { count: 1, p50_us: 3_000, p99_us: 3_000, max_us: 3_000 }));
+        assert_eq!(
+            one.summary(),
+            Some(Summary { count: 1, p50_us: 3_000, p95_us: 3_000, p99_us: 3_000, max_us: 3_000 })
+        );
     }
 
     #[test]

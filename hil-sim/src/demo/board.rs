@@ -39,10 +39,12 @@ pub struct Board {
     pub currency: Currency,
     /// By number.
     pub nozzles: Vec<NozzleRow>,
-    /// Orders paid, and how many of them have no end yet.
-    pub orders: (usize, usize),
-    /// Paid, kept for fuel, given back.
-    pub money: [Money; 3],
+    /// Where to click.
+    pub pages: Vec<String>,
+    /// Orders, and how many of them are paid and have no end yet.
+    pub orders: (u64, u64),
+    /// Paid, charged for fuel, given back, commission.
+    pub money: [Money; 4],
     /// Records waiting, as the station tells it.
     pub outbox: Option<u64>,
     /// Records acknowledged.
@@ -58,17 +60,18 @@ impl Board {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let money = |value: Money| format!("{} {}", value.major(self.currency), self.currency);
-        let [paid, captured, refunded] = self.money.map(money);
+        let [paid, captured, refunded, commission] = self.money.map(money);
         let outbox = self.outbox.map_or_else(|| "?".to_owned(), |pending| pending.to_string());
         let (orders, open) = self.orders;
-        let mut lines = vec![
-            format!("Forecourt Edge demo: station {}  (Ctrl-C ends it)", self.station),
+        let mut lines = vec![format!("Forecourt Edge demo: station {}  (Ctrl-C ends it)", self.station)];
+        lines.extend(self.pages.iter().cloned());
+        lines.extend([
             String::new(),
             format!(
                 "{:>3} {:>3} {:<7} {:<18} {:>10} {:>12}  order",
                 "fp", "nozzle", "grade", "state", "litres", "amount"
             ),
-        ];
+        ]);
         for row in &self.nozzles {
             let (litres, amount) = match row.shown {
                 Some((volume, amount)) => (volume.litres(), amount.major(self.currency)),
@@ -86,7 +89,10 @@ impl Board {
         lines.extend([
             String::new(),
             format!("orders {orders} ({open} open)   paid {paid}   for fuel {captured}   given back {refunded}"),
-            format!("outbox {outbox}   records {}   violations {}", self.records, self.violations),
+            format!(
+                "commission {commission}   outbox {outbox}   records {}   violations {}",
+                self.records, self.violations
+            ),
             String::new(),
         ]);
         lines.extend(self.events.iter().cloned());
@@ -123,8 +129,9 @@ mod tests {
                 shown: Some((Volume::new(12_340), Money::new(9_193))),
                 order: Some("d-1, up to 200.00 CNY".into()),
             }],
+            pages: vec!["http://127.0.0.1:8080/n/q-1".into()],
             orders: (5, 1),
-            money: [50_000, 30_000, 20_000].map(Money::new),
+            money: [50_000, 30_000, 20_000, 1_500].map(Money::new),
             outbox: Some(2),
             records: 4,
             violations: 0,
@@ -135,7 +142,16 @@ mod tests {
     #[test]
     fn litres_money_orders_and_outbox_stand_on_the_board() {
         let text = board().lines().join("\n");
-        for part in ["12.340", "91.93", "d-1, up to 200.00 CNY", "5 (1 open)", "given back 200.00 CNY", "outbox 2"] {
+        for part in [
+            "12.340",
+            "91.93",
+            "d-1, up to 200.00 CNY",
+            "5 (1 open)",
+            "given back 200.00 CNY",
+            "commission 15.00",
+            "/n/q-1",
+            "outbox 2",
+        ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
     }

@@ -1,4 +1,7 @@
 //! `hil-sim demo`: broker, dispensers, customers, platform and the real daemon, without root or any service.
+//!
+//! Without end, orders go through the books of the reference platform, those of simulated drivers as those paid on its page. With `--once`
+//! the test driver's desk is the platform, since it alone can deliver twice and hold back acknowledgements. Never do both answer.
 
 pub mod board;
 pub mod compare;
@@ -12,10 +15,12 @@ use crate::rig::bus::{self, Buses};
 use crate::rig::plan::{DispenserPlan, GradePlan, LinePlan, NozzlePlan, Plan};
 use crate::rig::pumps::Build;
 use crate::rig::stage::{Setting, Stage};
+use crate::rig::town::{Pages, Town};
 use crate::rig::workshop::{in_directory, interrupted};
 use forecourt::ids::{FuellingPointId, Grade, NozzleId};
 use forecourt::units::{Currency, UnitPrice};
 use pump_drivers::protocol::Protocol;
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -26,6 +31,11 @@ const TELL_EVERY: Duration = Duration::from_millis(100);
 const STILL_HERE: Duration = Duration::from_secs(10);
 /// For the last acknowledgements.
 const SETTLE: Duration = Duration::from_secs(20);
+
+/// A page with its pictures and streams, and a few more of them beside it.
+const CALLS_PER_SECOND: u32 = 50;
+/// At the fuelling point where nobody else orders.
+const FREE_NOZZLE: NozzleId = NozzleId(7);
 
 /// How the demo runs.
 #[derive(Debug, clap::Args)]
@@ -40,14 +50,17 @@ pub struct Args {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=50))]
     speed: u32,
     /// The platform holds back every nth acknowledgement; the records come again.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "once")]
     drop_ack: Option<NonZeroU64>,
     /// The platform delivers every nth command twice.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "once")]
     deliver_twice: Option<NonZeroU64>,
     /// What the lines speak: dart, two-wire, gaskitlink, modbus, or mixed for one line of each.
     #[arg(long, default_value = "dart", value_parser = Buses::parse)]
     bus: Buses,
+    /// Where the platform's pages are; a port that is taken is exchanged for a free one.
+    #[arg(long, default_value = "127.0.0.1:8080", conflicts_with = "once")]
+    listen: SocketAddr,
     /// Which broker; the embedded one needs nothing installed.
     #[arg(long, value_enum, default_value_t = BrokerChoice::Embedded)]
     broker: BrokerChoice,
@@ -79,14 +92,35 @@ async fn play(args: &Args, directory: &Path) -> anyhow::Result<bool> {
     println!("starting broker, dispensers and daemon in {}", directory.display());
     let broker = args.broker.start(directory)?;
     let began = Instant::now();
-    let stage = Stage::start(plan, broker, &setting).await?;
-    println!("[{}] all {} nozzles ready", since(began), stage.plan.nozzles().len());
     if args.once {
-        once(&stage, &prng, began).await?
-    } else {
-        live::run(&stage, &prng).await?
+        let stage = Stage::start(plan, broker, &setting).await?;
+        println!("[{}] all {} nozzles ready", since(began), stage.plan.nozzles().len());
+        once(&stage, &prng, began).await?;
+        return finish(stage).await;
     }
-    finish(stage, args.once).await
+    let pages = Pages { listen: args.listen, calls_per_second: Some(CALLS_PER_SECOND), ..Pages::quiet() };
+    let town = Town::start(plan, broker, &setting, &pages).await?;
+    if town.platform.http_addr != args.listen {
+        println!("{} is taken, so the pages are on another port", args.listen);
+    }
+    let pages = pages_of(&town)?;
+    for nozzle in town.stage.plan.nozzles() {
+        println!("driver's page of nozzle {nozzle}: {}", town.link(nozzle)?);
+    }
+    pages.iter().for_each(|line| println!("{line}"));
+    println!("[{}] all {} nozzles ready", since(began), town.stage.plan.nozzles().len());
+    live::run(&town, &pages, &prng).await?;
+    finish_live(town).await
+}
+
+/// Where to click, in lines that fit a terminal.
+fn pages_of(town: &Town) -> anyhow::Result<Vec<String>> {
+    let free = FREE_NOZZLE;
+    Ok(vec![
+        format!("dashboard: {}/  (stations, orders, money, reconciliation)", town.platform.url()),
+        format!("pay here:  {}", town.link(free)?),
+        format!("           any 11 digits, an amount, \"Pay\": somebody comes to nozzle {free} and fuels"),
+    ])
 }
 
 /// Four fuelling points with two grades at each: two islands, each on a line of its own, or a line of each kind.
@@ -171,25 +205,42 @@ fn open_orders(desk: &Desk) -> String {
     open.collect::<Vec<_>>().join(", ")
 }
 
-/// Stops the daemon and tells what the books come to.
-async fn finish(stage: Stage, quiet: bool) -> anyhow::Result<bool> {
-    let currency = stage.plan.currency;
+/// Stops the daemon and tells what was wrong.
+async fn finish(stage: Stage) -> anyhow::Result<bool> {
     let (platform, pumps, _broker) = stage.stop().await?;
     println!("the daemon stopped at SIGTERM");
-    let (report, wrongs) = (platform.report(), pumps.wrongs());
-    if !quiet {
-        let [paid, captured, refunded] =
-            [report.paid_minor, report.captured_minor, report.refunded_minor].map(|money| money.major(currency));
-        println!("{} orders: paid {paid}, for fuel {captured}, given back {refunded} {currency}", report.orders.len());
-        println!("{} records, {} of them sent more than once", report.counts.records, report.counts.repeats);
-        if !report.open.is_empty() {
-            println!("without an end when it was stopped: {}", report.open.join(", "));
-        }
+    Ok(tell_wrongs(platform.report().violations.iter().chain(&pumps.wrongs())))
+}
+
+/// The same with what the platform's books come to.
+async fn finish_live(town: Town) -> anyhow::Result<bool> {
+    let Town { stage, platform, .. } = town;
+    let currency = stage.plan.currency;
+    let (desk, pumps, _broker) = stage.stop().await?;
+    println!("the daemon stopped at SIGTERM");
+    let (sums, wrong, disputes) =
+        platform.shared().read(|act| Ok((act.totals()?, act.audit_ledger()?, act.disputes()?))).await?;
+    platform.stop().await;
+    let [paid, charged, back, commission] =
+        [sums.paid, sums.charged, sums.given_back, sums.commission].map(|money| money.major(currency));
+    println!(
+        "{} orders: paid {paid}, for fuel {charged}, given back {back}, commission {commission} {currency}",
+        sums.orders
+    );
+    if sums.open > 0 {
+        println!("{} without an end when it was stopped", sums.open);
     }
-    for text in report.violations.iter().chain(&wrongs) {
+    let disputes: Vec<String> = disputes.into_iter().map(|(_, what)| format!("disputed: {what}")).collect();
+    let report = desk.report();
+    Ok(tell_wrongs(report.violations.iter().chain(&pumps.wrongs()).chain(&wrong).chain(&disputes)))
+}
+
+/// Whether there are none.
+fn tell_wrongs<'a>(wrongs: impl Iterator<Item = &'a String>) -> bool {
+    wrongs.fold(true, |_, text| {
         println!("WRONG: {text}");
-    }
-    Ok(report.violations.is_empty() && wrongs.is_empty())
+        false
+    })
 }
 
 fn since(began: Instant) -> String {

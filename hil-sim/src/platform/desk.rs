@@ -447,7 +447,11 @@ impl Desk {
 
     fn close(&mut self, order_id: &OrderId, end: End, now: Moment) -> Result<(), String> {
         let Some(account) = self.accounts.get_mut(order_id) else {
-            return if self.terms.joined_late { Ok(()) } else { Err(unknown(order_id)) };
+            if !self.terms.joined_late {
+                return Err(unknown(order_id));
+            }
+            self.notify(Notice::Ended(order_id.clone(), end));
+            return Ok(());
         };
         for wrong in account.close(end.clone(), now.mono) {
             self.violate(format!("order {order_id}: {wrong}"));

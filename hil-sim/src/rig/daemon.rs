@@ -147,6 +147,18 @@ impl Daemon {
         ended.wait_for(Option::is_some).await.map(|_| ()).map_err(io::Error::other)
     }
 
+    /// The same without giving it up, so that another can take its place.
+    ///
+    /// # Errors
+    /// If it cannot be killed, or its end cannot be waited for.
+    pub async fn cut_power(&self) -> io::Result<()> {
+        let pid = i32::try_from(self.id).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid.filter(|_| self.ended.borrow().is_none()) {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+        }
+        self.wait().await.map(|_| ())
+    }
+
     /// What it has used so far.
     ///
     /// # Errors

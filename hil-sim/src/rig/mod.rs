@@ -4,10 +4,12 @@
 pub mod bus;
 pub mod daemon;
 pub mod lone_line;
+pub mod page;
 pub mod people;
 pub mod plan;
 pub mod pumps;
 pub mod stage;
 pub mod store;
 pub mod table;
+pub mod town;
 pub mod workshop;

@@ -6,7 +6,7 @@ use super::pumps::{Build, Pumps};
 use super::store::Books;
 use super::workshop::interrupted;
 use crate::broker::Broker;
-use crate::platform::{Faults, KeyPair, Platform, Settings, write_jwks};
+use crate::platform::{Faults, KeyPair, Platform, Settings, Terms, write_jwks};
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ pub struct Stage {
     pub platform: Platform,
     /// The real one.
     pub daemon: Daemon,
+    /// Its program.
+    program: PathBuf,
 }
 
 /// How a stage is set up.
@@ -48,18 +50,33 @@ impl Stage {
     /// # Errors
     /// Whatever could not be started, with what to do about it; the end of the daemon's log if that ended by itself.
     pub async fn start(plan: Plan, broker: Broker, setting: &Setting) -> anyhow::Result<Self> {
+        let key = KeyPair::generate("platform-1").context("the platform's key")?;
+        let mut terms = Settings::new(broker.address(), &plan.station).terms;
+        terms.faults = setting.faults;
+        Self::start_with(plan, broker, setting, key, terms).await
+    }
+
+    /// The same with a key that others may have too, and a platform that behaves otherwise.
+    ///
+    /// # Errors
+    /// As [`Stage::start`].
+    pub async fn start_with(
+        plan: Plan,
+        broker: Broker,
+        setting: &Setting,
+        key: KeyPair,
+        terms: Terms,
+    ) -> anyhow::Result<Self> {
         let program = match &setting.daemon {
             Some(program) => std::path::absolute(program)?,
             None => daemon::find("edge-daemon")?,
         };
         std::fs::create_dir_all(plan.data_directory()).context("the daemon's data directory")?;
-        let key = KeyPair::generate("platform-1").context("the platform's key")?;
         write_jwks(&plan.jwks_file(), &[&key]).context("the station's JWKS file")?;
         std::fs::write(plan.config_file(), plan.toml(&broker.url(), &setting.extra_toml)).context("edge.toml")?;
         let pumps = Pumps::serve(&plan, &setting.build)?;
         let mut settings = Settings::new(broker.address(), &plan.station);
-        settings.terms.currency = plan.currency;
-        settings.terms.faults = setting.faults;
+        settings.terms = Terms { currency: plan.currency, ..terms };
         let platform = Platform::connect(settings, key).await?;
         let daemon = Daemon::start(&program, &plan.config_file(), &plan.directory.join("edge-daemon.log"))?;
         let nozzles = plan.nozzles();
@@ -71,7 +88,17 @@ impl Stage {
             died = daemon.died() => return Err(died.into()),
             () = interrupted() => anyhow::bail!("stopped before the station was ready"),
         }
-        Ok(Self { plan, broker, pumps, platform, daemon })
+        Ok(Self { plan, broker, pumps, platform, daemon, program })
+    }
+
+    /// Starts the daemon again, after it was killed or stopped.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start_daemon_again(&mut self) -> Result<(), DaemonError> {
+        let log = self.plan.directory.join("edge-daemon.log");
+        self.daemon = Daemon::start(&self.program, &self.plan.config_file(), &log)?;
+        Ok(())
     }
 
     /// The daemon's store as a witness.

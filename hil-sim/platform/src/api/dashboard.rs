@@ -5,6 +5,7 @@ use crate::calendar::Day;
 use crate::reconcile::reconcile;
 use crate::shared::{Shared, now};
 use axum::extract::{Path, Query, State};
+use forecourt::time::UtcTime;
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
 use maud::{DOCTYPE, Markup, html};
 use serde::Deserialize;
@@ -67,19 +68,20 @@ pub async fn stations(State(shared): State<Arc<Shared>>) -> Page {
                 }
             }
             table {
-                thead { tr { th { "Nozzle" } th { "Grade" } th.figure { "Price" } th { "State" } th { "Takes orders" } th { "Order" } th.figure { "Running" } th { "Page" } } }
+                thead { tr { th { "Nozzle" } th { "Grade" } th.figure { "Price" } th { "State" } th { "Takes orders" } th { "Order" } th.figure { "Running" } } }
                 tbody {
                     @for nozzle in station["nozzles"].as_array().into_iter().flatten() {
                         @let live = shared.live(text(&station["station_id"]), nozzle["nozzle"].as_i64().unwrap_or(0)).filter(|_| nozzle["state"] == "fuelling");
                         tr {
-                            td { (nozzle["nozzle"]) } td { (text(&nozzle["grade"])) }
+                            // The link first, so that a telephone shows it without scrolling.
+                            td { a href={ "/n/" (text(&nozzle["qr_token"])) } { "page of " (nozzle["nozzle"]) } }
+                            td { (text(&nozzle["grade"])) }
                             td.figure { (price(&nozzle["unit_price_micros"])) } td { (text(&nozzle["state"])) }
                             td class=(if nozzle["available"] == true { "good" } else { "bad" }) {
                                 @if nozzle["available"] == true { "yes" } @else { (holds(&nozzle["holds"])) }
                             }
                             td { @if let Some(order) = nozzle["order_id"].as_str() { a href={ "/trace/" (order) } { (order) } } }
                             td.figure { @if let Some(live) = live { (live.volume_ml.litres()) " L" } }
-                            td { a href={ "/n/" (text(&nozzle["qr_token"])) } { "driver's page" } }
                         }
                     }
                 }
@@ -168,17 +170,24 @@ pub async fn reconciliation(State(shared): State<Arc<Shared>>, Query(which): Que
     page(&format!("Reconciliation of {}", day.date()), false, &content)
 }
 
+/// Such as `08:09:27.827`.
+fn time_of_day(at: UtcTime) -> String {
+    let text = at.to_string();
+    text.split_once('T').map_or(text.as_str(), |(_, time)| time.trim_end_matches('Z')).to_owned()
+}
+
 pub async fn trace(State(shared): State<Arc<Shared>>, Path(order_id): Path<String>) -> Page {
     let id = order_id.clone();
     let stages = shared.read(move |act| act.trace(&id)).await?;
     let first = stages.first().map(|stage| stage.at);
     let content = html! {
+        @if let Some(first) = first { p { (first) ", and milliseconds from then on; times of day are UTC" } }
         table {
-            thead { tr { th { "Step" } th { "Time" } th.figure { "ms from the first" } th { "Clock of" } th { } } }
+            thead { tr { th { "Step" } th { "Time" } th.figure { "ms" } th { "Clock" } th { } } }
             tbody {
                 @for stage in &stages {
                     tr {
-                        td { (stage.step) } td { (stage.at) }
+                        td { (stage.step) } td.time { (time_of_day(stage.at)) }
                         td.figure { @if let Some(first) = first { (stage.at.ms_since(first)) } }
                         td { (stage.whose) } td { @if let Some(detail) = &stage.detail { (detail) } }
                     }

@@ -18,6 +18,7 @@ mod prices;
 mod settle;
 mod statement;
 mod stations;
+mod totals;
 mod trace;
 mod wallet;
 
@@ -30,6 +31,7 @@ pub use ledger::Account;
 pub use members::{Invitation, Member};
 pub use orders::NewOrder;
 pub use stations::NewStation;
+pub use totals::Totals;
 pub use trace::Stage;
 
 use crate::contract::keys::KeyPair;
