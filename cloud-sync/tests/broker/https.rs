@@ -92,8 +92,12 @@ async fn a_station_without_the_right_certificate_posts_nothing_and_is_told_why()
         (poster(&authority, &stranger), "authority of the station's certificate"),
         (poster(&stranger, &authority), "put the right certificate authority there"),
     ] {
-        let fault = poster.post(&url, "text/plain", Vec::new(), None).await.expect_err("not let in").to_string();
-        assert!(fault.contains(part), "{part:?} in {fault:?}");
+        let mut faults = Vec::new();
+        // With TLS 1.3 a server says no after the handshake; where it closes before that is read, the next post is told.
+        while faults.len() < 20 && !faults.last().is_some_and(|fault: &String| fault.contains(part)) {
+            faults.push(poster.post(&url, "text/plain", Vec::new(), None).await.expect_err("not let in").to_string());
+        }
+        assert!(faults.last().is_some_and(|fault| fault.contains(part)), "{part:?} in {faults:?}");
     }
 }
 
