@@ -77,7 +77,11 @@ async fn sigterm_ends_in_order_and_a_broker_and_a_port_may_come_later() {
     bed.sell(&mut life).await.expect("a sale");
     agree(&bed, life).await;
     let output = doctor(&bed.plan.data_directory());
-    assert_eq!((output.status.code(), said(&output)["use"].as_str()), (Some(0), Some("closed")));
+    let report = said(&output);
+    // 1 asks a person to look: here only where this machine's disk is nearly full.
+    let nearly_full = report["disk"]["used_percent"].as_i64().is_some_and(|used| used >= 80);
+    let expected = (Some(i32::from(nearly_full)), Some("closed"));
+    assert_eq!((output.status.code(), report["use"].as_str()), expected, "{report:#}");
 }
 
 #[tokio::test]
