@@ -20,6 +20,8 @@ use uuid::Uuid;
 
 /// The wall clock may leap: it is looked at this often.
 const LOOK: Duration = Duration::from_secs(60);
+/// And no sooner than this after the last look.
+const SOONEST: Duration = Duration::from_millis(100);
 /// An order of a voucher waits no longer in a queue; as long as one of the cloud may (contract section 9).
 const LONGEST_WAIT_MS: i64 = 30 * 60 * 1_000;
 
@@ -121,7 +123,9 @@ impl Site {
         let Some(keeper) = &mut self.office.keeper else { return };
         let all = keeper.handle(&now);
         let look = now.mono + LOOK;
-        self.office.due = Some(keeper.due(&now).map_or(look, |due| due.min(look)));
+        // Never at once again: a period that is over by a clock that is not trusted stays open.
+        let soonest = now.mono + SOONEST;
+        self.office.due = Some(keeper.due(&now).map_or(look, |due| due.clamp(soonest, look)));
         self.desk.shift = keeper.open(Scope::Shift).map(|shift| shift.name.clone());
         if all.is_empty() {
             return;
