@@ -8,8 +8,10 @@ use forecourt::order::{Basis, Limit};
 use forecourt::period::{Plan, Scope};
 use forecourt::record::{Audit, Record};
 use forecourt::site::TypedIn;
+use forecourt::time::{ClockQuality, Now};
 use forecourt::units::Money;
 use forecourt::voucher::{Voucher, VoucherAuthority, VoucherKey};
+use std::time::Duration;
 
 /// Of station st-1 with the key 00 01 … 1f, for the slot from 2026-11-21T08:30Z; the world begins at 08:33:20. Reckoned as those in
 /// `forecourt::voucher`.
@@ -211,4 +213,17 @@ fn a_customer_who_is_forgotten_comes_back_with_no_later_write() {
     assert_eq!((of(&world, "o1").customer, of(&world, "o1").plate_masked), (None, None));
     assert_eq!(of(&world, "o2").customer, CustomerToken::new("c-other").ok());
     assert_eq!(world.phase("o1"), "completed");
+}
+
+#[test]
+fn a_clock_that_is_not_trusted_and_leaps_ahead_makes_no_haste() {
+    let mut world = World::new();
+    world.open_office(Plan::fixed(480), None);
+    let later = world.now().mono + Duration::from_secs(120);
+    let leapt = Now { mono: later, utc: world.now().utc.plus_ms(365 * 86_400_000), clock: ClockQuality::Unset };
+    world.site.handle_timeout(leapt);
+    assert!(
+        world.site.poll_timeout().is_some_and(|due| due > later),
+        "a deadline that has passed would come again and again"
+    );
 }
