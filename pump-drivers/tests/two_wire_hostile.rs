@@ -9,21 +9,26 @@ use proptest::prelude::*;
 use pump_drivers::decimals::Decimals;
 use pump_drivers::head::HeadSettings;
 use pump_drivers::hex::Direction;
-use pump_drivers::line::Line;
+use pump_drivers::line::{Line, Watch as _};
+use pump_drivers::listen::Listener;
 use pump_drivers::protocol::FrameDecoder;
-use pump_drivers::two_wire::{Habits, StreamDecoder, TwoWireDriver, line_settings};
+use pump_drivers::two_wire::block::Level;
+use pump_drivers::two_wire::{Habits, PollWatch, StreamDecoder, TwoWireDriver, TwoWireEar, line_settings};
 
 const FP: FuellingPointId = FuellingPointId(7);
 
-fn line() -> Line {
+fn head() -> HeadSettings {
     let decimals = Decimals { volume: 3, price: 3, amount: 2, totals: 2 };
     let price = UnitPrice::new(1_050_000);
-    let head = HeadSettings::new(FP, 7, decimals, Currency::CNY).with_nozzle(1, NozzleId(71), price).with_nozzle(
+    HeadSettings::new(FP, 7, decimals, Currency::CNY).with_nozzle(1, NozzleId(71), price).with_nozzle(
         2,
         NozzleId(72),
         price,
-    );
-    let mut line = Line::new(line_settings(), vec![Box::new(TwoWireDriver::new(head, Habits::default()))]);
+    )
+}
+
+fn line() -> Line {
+    let mut line = Line::new(line_settings(), vec![Box::new(TwoWireDriver::new(head(), Habits::default()))]);
     line.handle_link(true, Instant::START);
     line
 }
@@ -36,6 +41,13 @@ fn word() -> impl Strategy<Value = u8> {
         1 => 0xF0_u8..=0xFF,
         1 => any::<u8>(),
     ]
+}
+
+/// Words as they come, and now and then one of them stuck.
+fn talk() -> impl Strategy<Value = Vec<u8>> {
+    let run = prop_oneof![9 => Just(1_usize), 1 => 2_usize..320];
+    prop::collection::vec((word(), run), 0..200)
+        .prop_map(|runs| runs.into_iter().flat_map(|(word, run)| core::iter::repeat_n(word, run)).collect())
 }
 
 proptest! {
@@ -78,7 +90,7 @@ proptest! {
     }
 
     #[test]
-    fn any_words_are_described_without_loss(words in prop::collection::vec(word(), 0..200), cut in 1_usize..50) {
+    fn any_words_are_described_without_loss(words in talk(), cut in 1_usize..50) {
         for direction in [None, Some(Direction::Controller), Some(Direction::Pump)] {
             let mut joined = StreamDecoder::new(direction);
             let mut whole = joined.feed(&words);
@@ -89,5 +101,26 @@ proptest! {
             prop_assert_eq!(&whole, &found);
             prop_assert!(whole.is_empty() == words.is_empty());
         }
+    }
+    #[test]
+    fn any_words_are_heard_without_loss(words in talk(), pause in 0_u64..100) {
+        let settings = line_settings();
+        let mut listener = Listener::new(settings, Box::new(TwoWireEar::new(&settings, vec![(head(), Level::One)])));
+        let mut watch = PollWatch::default();
+        let mut now = Instant::START;
+        listener.handle_link(true, now);
+        let (mut heard, mut watched) = (Vec::new(), Vec::new());
+        for word in &words {
+            now = now + Duration::from_millis(if *word == 0x07 { pause } else { 2 });
+            listener.handle_bytes(&[*word], now);
+            heard.extend(core::iter::from_fn(|| listener.poll_trace()).flat_map(|frame| frame.bytes));
+            watched.extend(watch.hear(&[*word]).into_iter().flat_map(|(bytes, _)| bytes));
+        }
+        listener.handle_timeout(now + Duration::from_secs(60));
+        heard.extend(core::iter::from_fn(|| listener.poll_trace()).flat_map(|frame| frame.bytes));
+        watch.quiet();
+        watched.extend(watch.hear(&[]).into_iter().flat_map(|(bytes, _)| bytes));
+        prop_assert_eq!(&heard, &words);
+        prop_assert_eq!(&watched, &words);
     }
 }

@@ -22,6 +22,8 @@ const DIGIT: u8 = 0xE0;
 const TAIL: usize = 3;
 /// More grades than any head has.
 const MOST_GRADES: usize = 6;
+/// A field's digits at most: the totals of a large head.
+const MOST_DIGITS: u8 = 12;
 
 /// A block was refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -71,7 +73,7 @@ impl Digits {
     /// A number in so many digits, at most 12; `None` where it does not fit.
     #[must_use]
     pub const fn new(value: u64, count: u8) -> Option<Self> {
-        if count <= 12 && value < 10_u64.pow(count as u32) { Some(Self { value, count }) } else { None }
+        if count <= MOST_DIGITS && value < 10_u64.pow(count as u32) { Some(Self { value, count }) } else { None }
     }
 
     /// The number.
@@ -91,12 +93,14 @@ impl Digits {
             .map(move |place| DIGIT | u8::try_from(self.value / 10_u64.pow(place) % 10).unwrap_or(0))
     }
 
-    /// Reads words, least significant digit first. `None` if one is no decimal digit.
+    /// Reads words, least significant digit first. `None` if one is no decimal digit, or there are more than any field has: noise may
+    /// bring digits without end.
     #[must_use]
     pub fn of_words(words: &[u8]) -> Option<Self> {
+        let count = u8::try_from(words.len()).ok().filter(|count| *count <= MOST_DIGITS)?;
         let value =
             words.iter().rev().try_fold(0_u64, |value, word| digit(*word).map(|d| value * 10 + u64::from(d)))?;
-        Some(Self { value, count: u8::try_from(words.len()).ok()? })
+        Some(Self { value, count })
     }
 }
 
@@ -458,6 +462,14 @@ mod tests {
     fn a_number_that_needs_more_digits_is_none() {
         assert_eq!(Digits::new(9_999, 4).map(Digits::text), Some("9999".into()));
         assert_eq!(Digits::new(10_000, 4), None);
+    }
+
+    #[test]
+    fn digits_without_end_are_no_number() {
+        for count in [13, 20, 87, 300, 8_192] {
+            assert_eq!(Digits::of_words(&vec![0xE7; count]), None, "{count}");
+        }
+        assert_eq!(Digits::of_words(&[0xE9; 12]).map(Digits::text), Some("999999999999".into()));
     }
 
     #[test]
