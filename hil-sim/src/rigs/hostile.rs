@@ -9,7 +9,7 @@ use super::bed::{Bed, Setup};
 use super::trace::Life;
 use crate::broker::Broker;
 use crate::dispenser::Condition;
-use crate::platform::{Acked, Command, KeyPair, OrderSpec, moment};
+use crate::platform::{Acked, Command, KeyPair, OrderSpec, PriceSet, moment};
 use crate::rig::daemon::usage_of;
 use crate::rig::table::Table;
 use anyhow::{Context as _, ensure};
@@ -44,9 +44,28 @@ const PLENTY: Volume = Volume::new(90_000);
 const TICK: Duration = Duration::from_millis(10);
 /// One in so many is larger than the contract allows.
 const GIANT_EVERY: u64 = 400;
-/// Results that would mean that a wrong command had an effect.
-const EFFECTS: [&str; 10] =
-    ["armed", "queued", "cancelled", "moved", "stopped", "held", "unheld", "watching", "resending", "duplicate"];
+/// Results that would mean that a wrong command had an effect. A replayed one is answered from memory, marked as repeated, and not counted.
+const EFFECTS: [&str; 15] = [
+    "armed",
+    "queued",
+    "cancelled",
+    "moved",
+    "stopped",
+    "held",
+    "unheld",
+    "watching",
+    "resending",
+    "duplicate",
+    "scheduled",
+    "updated",
+    "applied",
+    "revoked",
+    "erased",
+];
+/// Types of commands that a station knows.
+const TYPES: u64 = 16;
+/// Ways to spoil one.
+const WAYS: u64 = 12;
 /// The daemon may grow by this under the flood.
 const GROWTH_KIB: u64 = 64 * 1024;
 
@@ -71,9 +90,17 @@ pub async fn run(args: &Args, program: Option<&Path>, directory: &Path) -> anyho
     let mut life = bed.live(None)?;
     bed.platform.nozzles_ready(&bed.plan.nozzles(), LIMIT).await?;
     // An order with its end, to be replayed.
-    let mut ended = bed.pay_for(Volume::new(1_000))?;
+    let mut ended = bed.pay_for(Volume::new(2_000))?;
     bed.drive(&mut ended, &mut life).await?;
-    let replayed = bed.platform.look(|desk| desk.issued(ended.command).map(|issued| issued.token.clone()));
+    ensure!(bed.is_sold(&ended), "the order to be replayed was not fuelled");
+    // A hold that was lifted again: both words come back in the wrong order.
+    let held = bed.platform.send(Command::Hold(ended.nozzle));
+    bed.platform.reply(held, LIMIT).await?;
+    let unheld = bed.platform.send(Command::Unhold(ended.nozzle));
+    bed.platform.reply(unheld, LIMIT).await?;
+    bed.platform.nozzles_ready(&[ended.nozzle], LIMIT).await?;
+    let token = |id| bed.platform.look(|desk| desk.issued(id).map(|issued| issued.token.clone()));
+    let replayed: Option<Vec<_>> = [unheld, held, ended.command].map(token).into_iter().collect();
     // One that fuels all the while.
     let mut open = bed.pay_for(PLENTY)?;
     let begun = Instant::now();
@@ -91,7 +118,7 @@ pub async fn run(args: &Args, program: Option<&Path>, directory: &Path) -> anyho
         station: bed.plan.station.clone(),
         insider,
         stranger: KeyPair::generate("platform-1")?,
-        replayed: replayed.context("its token")?,
+        replayed: replayed.context("tokens that were sent")?,
         nozzle: open.nozzle,
     };
     let tally = Tally::default();
@@ -140,6 +167,9 @@ pub async fn run(args: &Args, program: Option<&Path>, directory: &Path) -> anyho
         }
     }
     println!("{table}");
+    if bed.platform.nozzles_ready(&bed.plan.nozzles(), LIMIT).await.is_err() {
+        broke.push("a nozzle is held: a hold that was lifted came back and counted".into());
+    }
     if peak > memory_before + GROWTH_KIB {
         broke.push(format!("the daemon grew from {memory_before} to {peak} KiB"));
     }
@@ -235,7 +265,8 @@ struct Forge {
     insider: KeyPair,
     /// Has the name of one that the station knows.
     stranger: KeyPair,
-    replayed: String,
+    /// Good ones that were sent, the last first.
+    replayed: Vec<String>,
     nozzle: NozzleId,
 }
 
@@ -245,7 +276,8 @@ impl Forge {
         let order = OrderId::new(format!("hostile-{number}")).expect("an id");
         let grade = forecourt::ids::Grade::new("92").expect("a grade");
         let (limit, price) = (Limit::Amount(Money::new(20_000)), UnitPrice::new(7_450_000));
-        match number % 10 {
+        let other = |kind: &str, data: Value| Command::Other(format!("fuel.{kind}.v1"), data);
+        match number % TYPES {
             0 => {
                 Command::Authorise(Box::new(OrderSpec::prepaid(order, self.nozzle, grade, limit, price, Currency::CNY)))
             }
@@ -257,7 +289,20 @@ impl Forge {
             6 => Command::Watch(self.nozzle, 60),
             7 => Command::Ack(Acked::Through(u64::MAX / 2)),
             8 => Command::Nack(Uuid::from_u128(number.into()), "hostile".into()),
-            _ => Command::Resend(1, 2),
+            9 => Command::Resend(1, 2),
+            10 => Command::SetPrices(Box::new(PriceSet {
+                name: format!("HOSTILE-{number}"),
+                effective_at: moment().utc,
+                prices: BTreeMap::from([(grade, UnitPrice::new(7_460_000))]),
+            })),
+            11 => other(
+                "list.update",
+                json!({"list": "deny", "version": 1, "kind": "full", "entries": [{"customer": "c-hostile"}]}),
+            ),
+            12 => other("config.set", json!({"version": number, "hash": "0".repeat(64), "document": "[site]"})),
+            13 => other("report.request", json!({"scope": "day", "period": "2026-11-21"})),
+            14 => other("credentials.revoke", json!({"kid": "platform-1"})),
+            _ => other("privacy.erase", json!({"customer": "c-hostile"})),
         }
     }
 
@@ -271,12 +316,13 @@ impl Forge {
         event["id"] = format!("hostile-{number}").into();
         let mut key = &self.insider;
         let time = |ms: i64| Value::from(moment().utc.plus_ms(ms).to_string());
-        match number / 10 % 12 {
+        match number / TYPES % WAYS {
             0 => key = &self.stranger,
             1 => event["subject"] = "/stations/st-elsewhere".into(),
             2 => {
                 event["time"] = time(-10 * 60_000);
                 event["data"]["expires_at"] = time(-1);
+                event["data"]["effective_at"] = time(-25 * 3_600_000);
             }
             3 => event["time"] = time(10 * 60_000),
             4 => spoil(&mut event["data"], &json!(1.5)),
@@ -285,7 +331,10 @@ impl Forge {
             7 => spoil(&mut event["data"], &json!({"litres": 20})),
             8 => event["type"] = format!("{}9", command.kind()).into(),
             9 => event["data"] = json!([]),
-            10 => return self.replayed.clone(),
+            10 => {
+                return self.replayed[usize::try_from(number / (TYPES * WAYS)).unwrap_or(0) % self.replayed.len()]
+                    .clone();
+            }
             _ => {
                 // The last character of a signature may carry unused bits; the one in its middle does not.
                 let token = self.insider.sign(event.to_string().as_bytes());
