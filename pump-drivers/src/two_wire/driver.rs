@@ -122,6 +122,7 @@ impl TwoWireDriver {
             decimals_known: false,
             sale_number: false,
             volume_step: settings.decimals.volume_step(),
+            total_step: settings.decimals.total_step(),
         };
         Self {
             pump: PumpNumber::of_nibble(settings.address),
