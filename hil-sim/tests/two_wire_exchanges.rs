@@ -9,7 +9,7 @@ use hil_sim::dispenser::two_wire::quirks::Quirks;
 use hil_sim::dispenser::{Action, NozzleIndex};
 use hil_sim::prng::PerMillion;
 use hil_sim::wire::Faults;
-use pump_drivers::line::Line;
+use pump_drivers::line::{Echo, Line, LineSettings};
 use pump_drivers::two_wire::{Habits, Width, alarm, line_settings};
 use std::collections::BTreeMap;
 
@@ -347,7 +347,8 @@ fn an_echo_alone_is_no_answer() {
 #[test]
 fn an_echo_that_is_not_stripped_is_not_taken_for_a_state() {
     let mut world = World::new(&Plan::default());
-    world.line = Line::new(line_settings(), vec![driver(&Plan::default())]);
+    let laid = LineSettings { echo: Echo::None, ..line_settings() };
+    world.line = Line::new(laid, vec![driver(&Plan::default())]);
     world.line.handle_link(true, Instant::START);
     world.run(10_000);
     let said = world.events.iter().any(|event| matches!(event, PumpEvent::State { .. } | PumpEvent::Released { .. }));
@@ -615,4 +616,23 @@ fn a_stop_that_nobody_heard_is_sent_again_when_the_pump_answers() {
     world.run(1_000);
     assert!(!world.wire.device(PUMP).expect("the pump").pump().is_flowing(), "{:?}", world.said);
     assert_eq!(world.alarms(), [] as [u16; 0]);
+}
+
+#[test]
+fn a_preset_that_is_refused_is_no_release_whatever_is_set_for_the_echo() {
+    for echo in [true, false] {
+        for kind in [Echo::None, Echo::Strip, Echo::Auto] {
+            let quirks = Quirks { refuses_presets: true, ..Quirks::default() };
+            let plan = Plan { quirks, echo, ..Plan::default() };
+            let mut world = World::new(&plan);
+            world.line = Line::new(LineSettings { echo: kind, ..line_settings() }, vec![driver(&plan)]);
+            world.line.handle_link(true, Instant::START);
+            world.run(5_000);
+            world.lift();
+            world.order(euros(1_000));
+            world.run(8_000);
+            assert!(matches!(&world.refusals()[..], [Refusal::Faulty(_)]), "{echo} {kind:?}: {:?}", world.refusals());
+            assert_eq!(world.says("17"), 0, "{echo} {kind:?}");
+        }
+    }
 }
