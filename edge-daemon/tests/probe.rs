@@ -5,6 +5,7 @@ use pump_drivers::dart::frame::{Control, decode, encode_block};
 use pump_drivers::dart::message::{Command as Dcc, ControllerSays, read_controller};
 use pump_drivers::gaskitlink::frame::encode;
 use pump_drivers::hex::bytes_of;
+use pump_drivers::line::Echo;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -218,7 +219,7 @@ fn a_device_of_each_protocol_is_found_and_its_stanza_is_a_good_configuration() {
         let (config, warnings) = parse(&filled_in(stanza), &NoFiles).unwrap_or_else(|why| panic!("{why:#?}\n{stanza}"));
         assert_eq!(warnings, [], "{stanza}");
         let line = &config.lines[0];
-        assert_eq!((line.protocol.word(), line.dispensers[0].address, line.strip_echo), (word, address, false));
+        assert_eq!((line.protocol.word(), line.dispensers[0].address, line.echo), (word, address, Echo::None));
         assert_eq!(Value::from(line.baud), one["baud"]);
     }
 }

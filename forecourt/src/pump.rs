@@ -115,6 +115,8 @@ pub struct Capabilities {
     pub sale_number: bool,
     /// Smallest step of the volume it shows.
     pub volume_step: Volume,
+    /// Smallest step of its totalisers: some heads count them up more coarsely than they show a fuelling.
+    pub total_step: Volume,
 }
 
 impl Capabilities {

@@ -18,6 +18,8 @@ pub struct Known {
     pub currency: Currency,
     /// Smallest step of the volume shown.
     pub step: Volume,
+    /// Smallest step of the totaliser.
+    pub total_step: Volume,
     /// Totaliser before.
     pub start: Option<Volume>,
     /// Totaliser after.
@@ -88,15 +90,15 @@ pub fn settle(known: &Known) -> Settlement {
     }
 }
 
-/// Whether a volume shown and what the totaliser moved are the same but for the steps they are shown in.
+/// Whether a volume shown and what the totaliser moved are the same but for the steps they are shown in, the coarser of both.
 #[must_use]
-pub fn same(shown: Volume, moved: Volume, step: Volume) -> bool {
-    (shown.get() - moved.get()).abs() <= ROUNDING.max(step.get())
+pub fn same(shown: Volume, moved: Volume, step: Volume, total_step: Volume) -> bool {
+    (shown.get() - moved.get()).abs() <= ROUNDING.max(step.get()).max(total_step.get())
 }
 
 /// Whether a record that may be another's is that of this fuelling: it is what the totaliser moved, and within the limit.
 fn fits(known: &Known, reading: &Reading, moved: Volume) -> bool {
-    let explained = same(reading.volume, moved, known.step);
+    let explained = same(reading.volume, moved, known.step, known.total_step);
     let within = known.preset.is_none_or(|preset| {
         preset::kept(preset, known.price, known.currency, known.step, reading.volume, reading.amount)
     });
@@ -110,7 +112,7 @@ fn from_record(known: &Known, reading: &Reading, moved: Option<Volume>) -> Fuel 
     if !price.agrees(reading.volume, reading.amount, known.step, known.currency) {
         flags.push(Flag::AmountMismatch);
     }
-    if unaccounted.get().abs() > ROUNDING.max(known.step.get()) {
+    if moved.is_some_and(|moved| !same(reading.volume, moved, known.step, known.total_step)) {
         flags.push(Flag::TotaliserMismatch);
     }
     if let Some(preset) = known.preset
@@ -153,6 +155,7 @@ mod tests {
             price: UnitPrice::new(7_450_000),
             currency: Currency::CNY,
             step: Volume::new(10),
+            total_step: Volume::new(10),
             start: Some(Volume::new(1_000_000)),
             end: Some(Volume::new(1_026_840)),
             reading: Some(reading(26_840, 20_000)),
@@ -188,6 +191,20 @@ mod tests {
     fn an_older_record_that_the_totaliser_does_not_bear_out_is_not_taken() {
         let fuel = fuel(&Known { reading: Some(reading(30_000, 22_350)), certain: false, ..known() });
         assert_eq!((fuel.volume.get(), fuel.evidence), (26_840, Evidence::Totaliser));
+    }
+
+    #[test]
+    fn a_totaliser_of_coarser_steps_bears_a_record_out_that_it_cannot_show() {
+        // two-wire sheet, section 8: totals of one decimal
+        let total_step = Volume::new(100);
+        for moved in [26_800, 26_900] {
+            let end = Some(Volume::new(1_000_000 + moved));
+            let fuel = fuel(&Known { total_step, end, certain: false, ..known() });
+            assert_eq!((fuel.volume.get(), fuel.evidence, &fuel.flags[..]), (26_840, Evidence::EndRecord, &[][..]));
+        }
+        let end = Some(Volume::new(1_027_000));
+        let other = fuel(&Known { total_step, end, ..known() });
+        assert_eq!(other.flags, [Flag::TotaliserMismatch]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub fn capabilities() -> Capabilities {
         decimals_known: false,
         sale_number: false,
         volume_step: Volume::new(10),
+        total_step: Volume::new(10),
     }
 }
 

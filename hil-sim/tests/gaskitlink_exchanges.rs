@@ -308,6 +308,23 @@ fn an_order_that_comes_while_the_post_closes_waits_for_it() {
 }
 
 #[test]
+fn an_order_that_waits_for_a_post_which_does_not_close_is_refused_in_the_end() {
+    let mut stage = Stage::new(Quirks::default(), early());
+    stage.fuelling(1, Preset::Volume(Volume::new(20_000)));
+    stage.run(MS(3_000));
+    stage.lose = Some((b'N', Lose::Request, 1_000));
+    stage.act(Action::HangUp);
+    stage.until(|event| matches!(event, PumpEvent::Ended { .. }));
+    stage.run(MS(60));
+    stage.forget_events();
+    stage.order(2, Preset::Volume(Volume::new(5_000)));
+    stage.run(MS(20_000));
+    assert_eq!(stage.answer(), Some(Refusal::Unsettled));
+    assert!(stage.events.iter().any(|event| matches!(event, PumpEvent::Alarm { code: 0x203, .. })));
+    assert!(!stage.words().contains('G') && stage.words().matches('V').count() == 1, "{}", stage.words());
+}
+
+#[test]
 fn a_power_cut_while_fuelling_is_told_as_a_silence_and_settled_by_what_the_post_kept() {
     let mut stage = Stage::new(Quirks::default(), Habits::default());
     stage.fuelling(1, Preset::Volume(Volume::new(20_000)));

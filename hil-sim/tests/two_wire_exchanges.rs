@@ -9,7 +9,7 @@ use hil_sim::dispenser::two_wire::quirks::Quirks;
 use hil_sim::dispenser::{Action, NozzleIndex};
 use hil_sim::prng::PerMillion;
 use hil_sim::wire::Faults;
-use pump_drivers::line::Line;
+use pump_drivers::line::{Echo, Line, LineSettings};
 use pump_drivers::two_wire::{Habits, Width, alarm, line_settings};
 use std::collections::BTreeMap;
 
@@ -347,7 +347,8 @@ fn an_echo_alone_is_no_answer() {
 #[test]
 fn an_echo_that_is_not_stripped_is_not_taken_for_a_state() {
     let mut world = World::new(&Plan::default());
-    world.line = Line::new(line_settings(), vec![driver(&Plan::default())]);
+    let laid = LineSettings { echo: Echo::None, ..line_settings() };
+    world.line = Line::new(laid, vec![driver(&Plan::default())]);
     world.line.handle_link(true, Instant::START);
     world.run(10_000);
     let said = world.events.iter().any(|event| matches!(event, PumpEvent::State { .. } | PumpEvent::Released { .. }));
@@ -365,7 +366,7 @@ fn a_lost_word_anywhere_in_a_release_ends_in_one_word_on_it_and_one_release_at_m
         world.wire.unplug(PUMP, true);
         world.run(100);
         world.wire.unplug(PUMP, false);
-        world.run(12_000);
+        world.run(60_000);
         let released = world.events.iter().filter(|event| matches!(event, PumpEvent::Released { .. })).count();
         assert_eq!(released + world.refusals().len(), 1, "step {step}: {:#?}", world.events);
         world.act(Action::HangUp);
@@ -478,6 +479,9 @@ fn wrong_decimals_of_the_totals_are_an_alarm() {
     world.lift();
     world.order(euros(1_000));
     world.until_released();
+    world.run(60_000);
+    assert_eq!(world.ended(), [], "with the handle out the totals must bear the record out");
+    world.act(Action::HangUp);
     let (reading, _) = world.until_ended();
     world.assert_true(&reading);
     assert_eq!(world.alarms(), [alarm::DECIMALS]);
@@ -528,4 +532,107 @@ fn a_handle_still_out_at_the_limit_is_not_told_as_hung_up() {
     world.until_ended();
     world.run(4_000);
     assert_eq!(states_since_the_end(&world), [(State::Calling, true)]);
+}
+
+#[test]
+fn a_handle_lifted_again_after_a_fuelling_that_nobody_saw_is_not_released_on_the_same_order() {
+    for fuelled in [true, false] {
+        let mut world = World::idle(&Plan::default());
+        world.lift();
+        world.act(Action::Squeeze(fuelled));
+        world.order(euros(5_000));
+        while world.says("17") == 0 {
+            world.run(1);
+        }
+        world.run(20);
+        world.wire.unplug(PUMP, true);
+        world.run(900);
+        world.act(Action::HangUp);
+        world.act(Action::Lift(ONE));
+        world.wire.unplug(PUMP, false);
+        world.run(8_000);
+        assert_eq!(world.wrongs(), [], "no authorise without a preset of its own; fuelled {fuelled}");
+        if fuelled {
+            let (reading, _) = *world.ended().last().expect("its end was found");
+            world.assert_true(&reading);
+            assert_eq!((world.says("17"), world.ended().len(), world.truth().len()), (1, 1, 1), "{:?}", world.said);
+            assert!(states_since_the_end(&world).contains(&(State::Idle, false)), "the lift is a new one");
+        }
+    }
+}
+
+#[test]
+fn a_limit_that_is_reached_is_booked_once_the_totals_bear_it_out_or_the_handle_is_in() {
+    // the second limit is reached before the first question for money, and its record is like the one before
+    for cents in [300, 60] {
+        let quirks = Quirks { held_totals: true, ..Quirks::default() };
+        let mut world = World::idle(&Plan { quirks, ..Plan::default() });
+        for _ in 0..2 {
+            world.lift();
+            world.order(euros(cents));
+            world.until_released();
+            let before = world.ended().len();
+            world.run(30_000);
+            assert_eq!(world.ended().len(), before, "{cents}: {:#?}", world.ended());
+            world.act(Action::HangUp);
+            let (reading, totaliser) = world.until_ended();
+            world.assert_true(&reading);
+            let total = world.wire.device(PUMP).expect("the pump").pump().totaliser(ONE, world.now).expect("a nozzle");
+            assert!(totaliser.is_some_and(|read| (total.get() - read.get()).abs() < 10), "{totaliser:?} {total:?}");
+            world.run(2_000);
+        }
+        assert_eq!(world.alarms(), [] as [u16; 0]);
+    }
+}
+
+#[test]
+fn the_record_of_the_sale_before_is_never_told_for_a_sale_whose_money_was_seen() {
+    let quirks = Quirks { late_record: 200, ..Quirks::default() };
+    let mut world = World::idle(&Plan { quirks, ..Plan::default() });
+    world.lift();
+    world.order(euros(5_000));
+    world.until_released();
+    world.until_flowed(4_000);
+    world.act(Action::HangUp);
+    world.events.clear();
+    world.until("snapshot", |event| matches!(event, PumpEvent::Snapshot(_)));
+    assert_eq!(world.ended(), [], "the books decide by the totaliser");
+    let total = world.wire.device(PUMP).expect("the pump").pump().totaliser(ONE, world.now).expect("a nozzle");
+    assert!((total.get() - world.snapshot().totalisers[&nozzle(1)].get()).abs() < 10);
+}
+
+#[test]
+fn a_stop_that_nobody_heard_is_sent_again_when_the_pump_answers() {
+    let mut world = World::idle(&Plan::default());
+    world.lift();
+    world.order(euros(9_000));
+    world.until_released();
+    world.until_flowed(2_000);
+    world.wire.unplug(PUMP, true);
+    world.command(PumpCommand::Stop);
+    world.run(2_700);
+    assert!(!world.events.contains(&PumpEvent::Lost), "too short for that");
+    world.wire.unplug(PUMP, false);
+    world.run(1_000);
+    assert!(!world.wire.device(PUMP).expect("the pump").pump().is_flowing(), "{:?}", world.said);
+    assert_eq!(world.alarms(), [] as [u16; 0]);
+}
+
+#[test]
+fn a_preset_that_is_refused_is_no_release_whatever_is_set_for_the_echo() {
+    for echo in [true, false] {
+        for kind in [Echo::None, Echo::Strip, Echo::Auto] {
+            let quirks = Quirks { refuses_presets: true, ..Quirks::default() };
+            let plan = Plan { quirks, echo, ..Plan::default() };
+            let mut world = World::new(&plan);
+            world.line = Line::new(LineSettings { echo: kind, ..line_settings() }, vec![driver(&plan)]);
+            world.line.handle_link(true, Instant::START);
+            world.run(5_000);
+            world.lift();
+            world.order(euros(1_000));
+            world.run(8_000);
+            assert!(matches!(&world.refusals()[..], [Refusal::Faulty(_)]), "{echo} {kind:?}: {:?}", world.refusals());
+            assert_eq!(world.says("17"), 0, "{echo} {kind:?}");
+        }
+    }
 }

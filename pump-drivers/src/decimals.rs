@@ -64,6 +64,12 @@ impl Decimals {
         fitting(amount.get() / power(currency.decimals().checked_sub(self.amount)?), digits)
     }
 
+    /// The smallest step of a volume total.
+    #[must_use]
+    pub fn total_step(self) -> Volume {
+        Volume::new(power(3_u8.saturating_sub(self.totals)))
+    }
+
     /// The smallest step of a volume shown.
     #[must_use]
     pub fn volume_step(self) -> Volume {

@@ -28,6 +28,7 @@ use core::time::Duration;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, PriceSetId, StationId};
 use forecourt::period::Plan;
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
+use pump_drivers::line::Echo;
 use pump_drivers::modbus::wire::Framing;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -232,8 +233,8 @@ pub struct Line {
     pub baud: u32,
     /// Of each character.
     pub parity: Parity,
-    /// Our own bytes come back and are stripped.
-    pub strip_echo: bool,
+    /// Whether our own bytes come back.
+    pub echo: Echo,
     /// The kernel drives the direction of an RS-485 port.
     pub rs485: bool,
     /// Quiet time before each of our frames.

@@ -15,6 +15,7 @@ use cloud_sync::https::HttpUrl;
 use core::time::Duration;
 use forecourt::ids::{FuellingPointId, Grade, NozzleId, PriceSetId, StationId};
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
+use pump_drivers::line::Echo;
 use pump_drivers::modbus::wire::Framing;
 use std::path::PathBuf;
 use toml::de::DeTable;
@@ -393,9 +394,8 @@ fn line(
     let parity = section
         .word("parity", &[("odd", Parity::Odd), ("even", Parity::Even), ("none", Parity::None)])
         .or(ways::parity(speaks));
-    let strip_echo =
-        check::for_control(report, only_listens, section.word("echo", &[("none", false), ("strip", true)]));
-    let strip_echo = strip_echo.or(false);
+    let echo = section.word("echo", &[("none", Echo::None), ("strip", Echo::Strip), ("auto", Echo::Auto)]);
+    let echo = check::for_control(report, only_listens, echo).or(usual.echo);
     let rs485 = section.boolean("rs485").or(false);
     let pause = section.integer("pause-before-send-ms", 0..=100, " ms");
     let pause = check::for_control(report, only_listens, pause).or(millis_of(usual.pause_before_send));
@@ -436,7 +436,7 @@ fn line(
         port: port?.value,
         baud: u32::try_from(baud).ok()?,
         parity,
-        strip_echo,
+        echo,
         rs485,
         pause_before_send: millis(pause),
         listen_before: millis(listen_before),
@@ -500,11 +500,12 @@ fn dispenser(
     if let Some(address) = &address {
         addresses.take(address);
     }
+    let price_digits = ways.as_ref().map_or_else(|| protocol.rules(), |ways| ways.rules(protocol)).price_digits;
     let mut logical = Local::new(report, "logical nozzle", "dispenser");
     let nozzles: Vec<Option<NozzleEntry>> = nozzles?
         .value
         .into_iter()
-        .map(|section| nozzle(section, report, seen, &mut logical, decimals, protocol.rules().price_digits))
+        .map(|section| nozzle(section, report, seen, &mut logical, decimals, price_digits))
         .collect();
     Some(Dispenser {
         fuelling_point: point?.value,

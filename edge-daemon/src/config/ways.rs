@@ -3,6 +3,7 @@
 use crate::config::check::for_control;
 use crate::config::walk::{Field, Found, Report, Section};
 use crate::config::{Files, Parity, Protocol};
+use pump_drivers::head::Rules;
 use pump_drivers::modbus::profile::{Kind, Profile, SHIPPED};
 use pump_drivers::modbus::wire::Framing;
 use pump_drivers::{dart, gaskitlink, modbus, two_wire};
@@ -22,6 +23,17 @@ pub enum Ways {
     Modbus(modbus::Habits),
     /// Of a pulse counter with a valve.
     Pulses(modbus::PulseHabits),
+}
+
+impl Ways {
+    /// What a head of these ways has room for.
+    #[must_use]
+    pub fn rules(&self, protocol: Protocol) -> Rules {
+        match self {
+            Self::TwoWire(habits) => habits.rules(),
+            _ => protocol.rules(),
+        }
+    }
 }
 
 /// Parity where none is given.
@@ -116,12 +128,18 @@ fn profile(found: Option<Found<&str>>, report: &Report<'_>, files: &dyn Files) -
 }
 
 fn two_wire_habits(section: &mut Section<'_, '_>, only_listens: bool) -> two_wire::Habits {
+    use two_wire::block::Level;
     use two_wire::{MoneyPreset, VolumePreset, Width};
     let usual = two_wire::Habits::default();
     let report = section.report;
     let money =
         [("plain", MoneyPreset::Plain), ("level", MoneyPreset::Level), ("level-and-grade", MoneyPreset::LevelAndGrade)];
+    let level = if section.integer("price-level", 1..=2, "").or(1) == 2 { Level::Two } else { Level::One };
     let money = for_control(report, only_listens, section.word("money-preset", &money));
+    let money = money.check(report, "\"level\" or \"level-and-grade\"", |money| match (money, level) {
+        (MoneyPreset::Plain, Level::Two) => Err("names no price level, and price-level is 2"),
+        _ => Ok(money),
+    });
     let digits = section.word("volume-preset-digits", &[("five", VolumePreset::Five), ("six", VolumePreset::Six)]);
     let digits = for_control(report, only_listens, digits);
     let decimals = for_control(report, only_listens, section.integer("volume-preset-decimals", 0..=3, ""));
@@ -129,6 +147,7 @@ fn two_wire_habits(section: &mut Section<'_, '_>, only_listens: bool) -> two_wir
     two_wire::Habits {
         width: section.word("digits", &[("six", Width::Six), ("eight", Width::Eight)]).or(usual.width),
         money_preset: money.or(usual.money_preset),
+        level,
         volume_preset: digits.or(usual.volume_preset),
         volume_preset_decimals: u8::try_from(decimals).unwrap_or(usual.volume_preset_decimals),
         all_stop_at_last: for_control(report, only_listens, section.boolean("all-stop-at-last"))

@@ -9,7 +9,7 @@ use forecourt::units::UnitPrice;
 use pump_drivers::decimals::Decimals;
 use pump_drivers::driver::Driver;
 use pump_drivers::head::{HeadSettings, Rules, validate};
-use pump_drivers::line::{Echo, Line, LineSettings};
+use pump_drivers::line::{Line, LineSettings};
 use pump_drivers::listen::{Ear, Listener};
 use pump_drivers::port::{Parity, SerialSettings, Transport};
 use pump_drivers::{dart, gaskitlink, modbus, two_wire};
@@ -93,17 +93,9 @@ pub fn lines(config: &Config) -> Result<Vec<Wired>, Vec<String>> {
 fn rules(line: &config::Line) -> Rules {
     line.dispensers
         .iter()
-        .map(|head| rules_of(line, head))
+        .map(|head| head.ways.rules(line.protocol))
         .max_by_key(|rules| rules.price_digits)
         .unwrap_or_else(|| line.protocol.rules())
-}
-
-/// What one head has room for.
-fn rules_of(line: &config::Line, head: &config::Dispenser) -> Rules {
-    match &head.ways {
-        Ways::TwoWire(habits) => habits.rules(),
-        _ => line.protocol.rules(),
-    }
 }
 
 fn driver(ways: &Ways, head: HeadSettings) -> Box<dyn Driver> {
@@ -136,7 +128,7 @@ fn line_settings(line: &config::Line) -> LineSettings {
         bits_per_char: if line.parity == config::Parity::None { 10 } else { 11 },
         pause_before_send: line.pause_before_send,
         listen_before: line.listen_before,
-        echo: if line.strip_echo { Echo::Strip } else { Echo::None },
+        echo: line.echo,
         answer_window: line.answer_window,
         comm_lost: line.comm_lost,
         ..usual
@@ -185,7 +177,7 @@ pub fn layout(config: &Config, wired: &[Wired]) -> Layout {
                 let place = NozzleLayout { fp: head.fuelling_point, grade: nozzle.grade.clone() };
                 nozzles.insert(nozzle.number, place);
             }
-            let price_digits = PriceDigits::new(rules_of(line, head).price_digits, head.decimals.price);
+            let price_digits = PriceDigits::new(head.ways.rules(line.protocol).price_digits, head.decimals.price);
             let another_drives = line.mode == Mode::ListenOnly;
             let point = FuellingPointLayout { capabilities, another_drives, price_digits, nozzles: here };
             fuelling_points.insert(head.fuelling_point, point);

@@ -105,6 +105,7 @@ impl FuellingPoint {
             price: current.release.price,
             currency: turn.layout().currency,
             step: self.able.volume_step,
+            total_step: self.able.total_step,
             start: current.release.totaliser_start,
             end,
             reading,
@@ -286,7 +287,8 @@ impl FuellingPoint {
         if moved == Volume::ZERO {
             return;
         }
-        match reading.filter(|reading| settlement::same(reading.volume, moved, self.able.volume_step)) {
+        let (step, total_step) = (self.able.volume_step, self.able.total_step);
+        match reading.filter(|reading| settlement::same(reading.volume, moved, step, total_step)) {
             Some(reading) => self.book_manual(nozzle, known, total, &reading, turn),
             None => self.unexplained(nozzle, moved, total, turn),
         }
@@ -430,10 +432,11 @@ impl FuellingPoint {
     }
 }
 
-/// Fuel that was seen to flow does not become nothing because a display and a totaliser lag behind.
+/// Fuel that was seen to flow does not become nothing because a display and a totaliser lag behind. A dispenser that tells no volume
+/// shows it by the amount.
 fn against_what_was_seen(current: &Current, outcome: Settlement) -> Settlement {
     match outcome {
-        Settlement::Nothing { .. } if current.volume.is_positive() => {
+        Settlement::Nothing { .. } if current.volume.is_positive() || current.amount.is_positive() => {
             Settlement::Review("fuel was seen to flow, but neither the record nor the totaliser shows it")
         }
         outcome => outcome,

@@ -254,6 +254,21 @@ fn an_amount_that_grows_keeps_a_fuelling_alive_where_no_volume_is_told() {
 }
 
 #[test]
+fn an_amount_that_was_seen_to_grow_does_not_become_nothing_because_the_totaliser_lags() {
+    let mut world = World::new();
+    world.pumps[0].tells_volume = false;
+    world.pay("o1", 1, YUAN_200);
+    world.pumps[0].lift(NozzleId(1));
+    world.commit_all();
+    world.pumps[0].flow(6_000);
+    world.commit_all();
+    *world.pumps[0].totals.get_mut(&NozzleId(1)).unwrap() -= 6_000;
+    world.pumps[0].hang_up();
+    world.commit_all();
+    assert_eq!(world.phase("o1"), "review");
+}
+
+#[test]
 fn stop_ends_the_sale_with_what_flowed() {
     let mut world = World::new();
     world.pay("o1", 1, YUAN_200);

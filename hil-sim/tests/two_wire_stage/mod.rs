@@ -97,6 +97,8 @@ pub fn settings(plan: &Plan) -> HeadSettings {
         settings = settings.with_nozzle(logical, nozzle(logical.into()), price(ours));
     }
     settings.suspend = plan.suspend;
+    // as the daemon sets it
+    settings.comm_lost = line_settings().comm_lost;
     settings
 }
 

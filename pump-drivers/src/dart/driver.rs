@@ -111,6 +111,7 @@ impl DartDriver {
             decimals_known: false,
             sale_number: false,
             volume_step: settings.decimals.volume_step(),
+            total_step: settings.decimals.total_step(),
         };
         let phase = Phase::read_in(&settings, false);
         Self {

@@ -65,7 +65,7 @@ impl DartEar {
     #[must_use]
     pub fn new(settings: LineSettings, heads: Vec<HeadSettings>) -> Self {
         let followed = heads.iter().map(|_| Followed::default()).collect();
-        let able = |head: &HeadSettings| capabilities(true, EndRecord::UntilCleared, head.decimals.volume_step());
+        let able = |head: &HeadSettings| capabilities(true, EndRecord::UntilCleared, head.decimals);
         let witnesses = heads.into_iter().map(|head| (able(&head), head)).map(|(able, head)| Witness::new(head, able));
         Self { settings, witnesses: witnesses.collect(), heads: followed, receiver: Receiver::default(), talk: None }
     }

@@ -80,6 +80,7 @@ impl GasKitLinkDriver {
             decimals_known: false,
             sale_number: false,
             volume_step: settings.decimals.volume_step(),
+            total_step: settings.decimals.total_step(),
         };
         let phase = Phase::read_in(VecDeque::new());
         Self {

@@ -488,6 +488,8 @@ impl GasKitLinkDriver {
                 if closing.tries >= MOST_CLOSES && closing.may_close {
                     let text = "the post does not close its transaction (N): no new sale is possible there";
                     self.told.raise(alarm::CLOSE, text.into(), false);
+                    // an order that waits for the close must not wait for ever
+                    self.refuse_waiting();
                 }
             }
             Status::Idle | Status::Calling => {
@@ -498,7 +500,7 @@ impl GasKitLinkDriver {
                     self.authorise(order, now);
                 }
             }
-            Status::Error => {}
+            Status::Error => self.refuse_waiting(),
             _ => {
                 self.refuse_waiting();
                 self.begin_running(None, None);

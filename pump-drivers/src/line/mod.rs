@@ -3,6 +3,7 @@
 //! Bytes, commands and time come in; bytes, events and a trace go out. There is one exchange on the wire at a time.
 
 mod device;
+mod echo;
 mod masters;
 mod settings;
 mod statistics;
@@ -14,6 +15,7 @@ pub use statistics::{DeviceStatistics, Health, LineStatistics, TraceFrame, Verdi
 use crate::driver::{Driver, Expect, Progress, Urgency};
 use core::time::Duration;
 use device::Device;
+use echo::EchoFilter;
 use forecourt::ids::FuellingPointId;
 use forecourt::pump::{Capabilities, FromPump, PumpCommand, PumpEvent};
 use forecourt::time::Instant;
@@ -86,9 +88,7 @@ pub struct Line {
     phase: Phase,
     /// When our last byte has left.
     wire_free: Instant,
-    /// Frames of ours that may come back, and how much of the first has.
-    echo: VecDeque<Vec<u8>>,
-    echoed: usize,
+    echo: EchoFilter,
     /// Devices still to be asked in this round.
     round: Vec<usize>,
     round_began: Instant,
@@ -121,8 +121,7 @@ impl Line {
             devices: drivers.into_iter().map(Device::new).collect(),
             phase: Phase::Down,
             wire_free: Instant::START,
-            echo: VecDeque::new(),
-            echoed: 0,
+            echo: EchoFilter::new(settings.echo),
             round: Vec::new(),
             round_began: Instant::START,
             cycle: Duration::ZERO,
@@ -177,7 +176,7 @@ impl Line {
     /// The drivers may use the wire from now on, or no longer.
     fn begin_anew(&mut self, up: bool, now: Instant) {
         self.wire_free = now;
-        self.forget_echo();
+        self.echo = EchoFilter::new(self.settings.echo);
         self.round.clear();
         self.round_began = now;
         for device in &mut self.devices {
@@ -189,7 +188,7 @@ impl Line {
     /// Bytes from the wire.
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
         self.look_out(bytes, now);
-        let bytes = self.strip_echo(bytes);
+        let bytes = self.echo.strip(bytes);
         if bytes.is_empty() {
             return;
         }
@@ -258,7 +257,7 @@ impl Line {
                 waiting.received.truncate(waiting.received.len() - surplus);
                 self.note_trace(now, Some(fp), Verdict::Good, waiting.received);
                 self.phase = Phase::Free { from: now + self.settings.pause_before_send };
-                self.forget_echo();
+                self.echo.note_answer();
                 if surplus > 0 {
                     self.take_unasked(&bytes[bytes.len() - surplus..], now);
                 }
@@ -303,7 +302,7 @@ impl Line {
             (None, true) => Verdict::Silence,
         };
         self.note_trace(now, Some(fp), verdict, waiting.received);
-        self.forget_echo();
+        self.echo.forget();
         // a late answer must not be taken for that of the next one who is asked
         let quiet = if waiting.probe { Duration::ZERO } else { self.settings.listen_out };
         let at_most = now + quiet.max(self.settings.inter_byte_gap * QUIET_AT_MOST);
@@ -370,9 +369,7 @@ impl Line {
             if let Some(masters) = &mut self.masters {
                 masters.note_sent(&exchange.bytes, self.wire_free + self.settings.answer_window);
             }
-            if self.settings.echo == Echo::Strip {
-                self.echo.push_back(exchange.bytes.clone());
-            }
+            self.echo.note_sent(&exchange.bytes);
             self.note_trace(now, Some(fp), Verdict::Sent, exchange.bytes.clone());
             self.phase = match exchange.expect {
                 Expect::Answer => {
@@ -492,30 +489,6 @@ impl Line {
             (false, false) => Duration::from_millis(500),
         };
         self.devices[index].next_probe = now + wait;
-    }
-
-    fn forget_echo(&mut self) {
-        self.echo.clear();
-        self.echoed = 0;
-    }
-
-    /// Drops bytes that equal those just sent. At the first that differs, what was held back of that frame is no echo.
-    fn strip_echo(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut rest = bytes;
-        while let ([byte, after @ ..], Some(frame)) = (rest, self.echo.front()) {
-            if frame.get(self.echoed) != Some(byte) {
-                let held = frame[..self.echoed].to_vec();
-                self.forget_echo();
-                return [&held, rest].concat();
-            }
-            self.echoed += 1;
-            if self.echoed == frame.len() {
-                self.echo.pop_front();
-                self.echoed = 0;
-            }
-            rest = after;
-        }
-        rest.to_vec()
     }
 
     fn take_unasked(&mut self, bytes: &[u8], now: Instant) {

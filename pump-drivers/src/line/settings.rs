@@ -9,6 +9,8 @@ pub enum Echo {
     None,
     /// It does: bytes that equal those just sent are dropped. Never by count alone.
     Strip,
+    /// Not known: as [`Echo::Strip`] until it is seen that nothing comes back.
+    Auto,
 }
 
 /// Behaviour of one wire. The defaults are those of the DART sheet, sections 1 and 4.

@@ -7,13 +7,13 @@ mod witness;
 
 pub use witness::{Lifted, Witness};
 
+use crate::decimals::Decimals;
 use crate::hex::Direction;
 use crate::line::{DeviceStatistics, Health, LineSettings, LineStatistics, TraceFrame, Verdict};
 use core::time::Duration;
 use forecourt::ids::FuellingPointId;
 use forecourt::pump::{Capabilities, EndRecord, FromPump, PumpCommand};
 use forecourt::time::Instant;
-use forecourt::units::Volume;
 use std::collections::VecDeque;
 
 /// Trace frames kept until someone takes them.
@@ -23,7 +23,7 @@ const GAPS: u32 = 3;
 
 /// What the dispensers of a listened line can do for us: tell, and nothing else.
 #[must_use]
-pub const fn capabilities(live_volume: bool, end_record: EndRecord, volume_step: Volume) -> Capabilities {
+pub fn capabilities(live_volume: bool, end_record: EndRecord, decimals: Decimals) -> Capabilities {
     Capabilities {
         live_volume,
         preset_amount: false,
@@ -37,7 +37,8 @@ pub const fn capabilities(live_volume: bool, end_record: EndRecord, volume_step:
         end_record,
         decimals_known: false,
         sale_number: false,
-        volume_step,
+        volume_step: decimals.volume_step(),
+        total_step: decimals.total_step(),
     }
 }
 

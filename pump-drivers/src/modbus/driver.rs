@@ -312,6 +312,7 @@ fn capabilities(settings: &HeadSettings, habits: &Habits) -> Capabilities {
         decimals_known: true,
         sale_number: numbered,
         volume_step: Volume::new(profile.point(Role::Volume).map_or(1, |point| point.scale.step())),
+        total_step: Volume::new(profile.point(Role::TotalVolume).map_or(1, |point| point.scale.step())),
     }
 }
 

@@ -163,6 +163,7 @@ impl PulseDriver {
             decimals_known: true,
             sale_number: false,
             volume_step: Volume::new(habits.profile.point(Role::PulseCounter).map_or(1, |point| point.scale.step())),
+            total_step: Volume::new(habits.profile.point(Role::PulseCounter).map_or(1, |point| point.scale.step())),
         };
         Self {
             talk: Talk::new(habits.framing, 0),

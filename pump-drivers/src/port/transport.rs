@@ -58,6 +58,21 @@ pub enum PortFault {
         /// Why.
         source: tokio_serial::Error,
     },
+    /// The port refused the rate or the word.
+    #[error(
+        "{path} does not take {baud} bit/s with parity {parity}: {source}. Use an adapter that divides to any rate, or a converter board \
+         with a usual one, such as 9600"
+    )]
+    Rate {
+        /// Which.
+        path: String,
+        /// Bits per second as asked.
+        baud: u32,
+        /// As asked.
+        parity: &'static str,
+        /// Why.
+        source: tokio_serial::Error,
+    },
     /// The port did not take a setting.
     #[error("{path} does not take {what}: asked for {asked}, reads back {found}. Use another adapter or setting")]
     Setting {
@@ -106,8 +121,7 @@ impl PortFault {
     #[must_use]
     pub fn is_setting(&self) -> bool {
         match self {
-            Self::Setting { .. } => true,
-            Self::Open { source, .. } => matches!(source.kind, tokio_serial::ErrorKind::InvalidInput),
+            Self::Setting { .. } | Self::Rate { .. } => true,
             _ => false,
         }
     }
@@ -177,6 +191,22 @@ const fn is_near(asked: u32, found: u32) -> bool {
     asked.abs_diff(found) as u64 * 100 <= asked as u64
 }
 
+/// Why a port does not open: what a user must do is another thing where the kernel knows the port and refuses the rate.
+fn open_fault(settings: &SerialSettings, source: tokio_serial::Error) -> PortFault {
+    let path = settings.path.display().to_string();
+    // EINVAL has no kind of its own in the library
+    let refused = source.kind == tokio_serial::ErrorKind::InvalidInput || source.description == "Invalid argument";
+    if !refused {
+        return PortFault::Open { path, source };
+    }
+    let parity = match settings.parity {
+        Parity::None => "none",
+        Parity::Odd => "odd",
+        Parity::Even => "even",
+    };
+    PortFault::Rate { path, baud: settings.baud, parity, source }
+}
+
 fn open_serial(settings: &SerialSettings) -> Result<SerialStream, PortFault> {
     let path = settings.path.display().to_string();
     let parity = match settings.parity {
@@ -184,7 +214,7 @@ fn open_serial(settings: &SerialSettings) -> Result<SerialStream, PortFault> {
         Parity::Odd => tokio_serial::Parity::Odd,
         Parity::Even => tokio_serial::Parity::Even,
     };
-    let open = |source| PortFault::Open { path: path.clone(), source };
+    let open = |source| open_fault(settings, source);
     let mut port = tokio_serial::new(path.as_str(), settings.baud)
         .data_bits(DataBits::Eight)
         .stop_bits(StopBits::One)
@@ -270,5 +300,30 @@ mod tests {
         };
         let text = fault.to_string();
         assert!(text.contains("asked for 5787, reads back 9600") && text.contains("another adapter"), "{text}");
+    }
+
+    #[test]
+    fn a_rate_that_the_kernel_refuses_is_not_told_as_a_port_that_is_missing() {
+        let path = PathBuf::from("/dev/ttyUSB0");
+        let settings = SerialSettings { path, baud: 5_787, parity: Parity::Even, rs485: false };
+        let fault = |errno| open_fault(&settings, nix_error(errno));
+        let refused = fault(libc::EINVAL);
+        let text = refused.to_string();
+        assert!(text.contains("does not take 5787 bit/s with parity even: Invalid argument"), "{text}");
+        assert!(text.contains("converter board") && !text.contains("cable"), "{text}");
+        assert!(refused.is_setting(), "a probe goes on with the next rate");
+        let missing = fault(libc::ENOENT);
+        assert!(!missing.is_setting() && missing.to_string().contains("Check the cable"), "{missing}");
+    }
+
+    /// As the library reports what the kernel says.
+    fn nix_error(errno: i32) -> tokio_serial::Error {
+        let kind = match errno {
+            libc::ENOENT => tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound),
+            _ => tokio_serial::ErrorKind::Unknown,
+        };
+        let text = io::Error::from_raw_os_error(errno).to_string();
+        let description = text.split(" (os error").next().unwrap_or_default();
+        tokio_serial::Error::new(kind, description)
     }
 }

@@ -52,6 +52,13 @@ pub(super) struct StopJob {
     pub sent: u8,
     /// When its effect may be judged.
     pub judge_at: Instant,
+    /// Nothing was heard since: nobody knows whether one arrived.
+    pub unheard: bool,
+}
+
+impl StopJob {
+    /// A stop that is to be sent now.
+    const NEW: Self = Self { send: true, sent: 0, judge_at: Instant::START, unheard: false };
 }
 
 /// The driver of one two-wire head.
@@ -122,6 +129,7 @@ impl TwoWireDriver {
             decimals_known: false,
             sale_number: false,
             volume_step: settings.decimals.volume_step(),
+            total_step: settings.decimals.total_step(),
         };
         Self {
             pump: PumpNumber::of_nibble(settings.address),
@@ -205,7 +213,7 @@ impl TwoWireDriver {
             if stop.sent == MOST_STOPS {
                 word = Command::AllStop.word(self.pump);
             }
-            *stop = StopJob { send: false, sent: stop.sent + 1, judge_at: now + STOP_SHOWS };
+            *stop = StopJob { send: false, sent: stop.sent + 1, judge_at: now + STOP_SHOWS, unheard: false };
         }
         self.pursue();
         Exchange { bytes: vec![word], expect: Expect::Nothing }
@@ -232,8 +240,7 @@ impl TwoWireDriver {
     }
 
     pub(super) fn order_stop(&mut self) {
-        let new = StopJob { send: true, sent: 0, judge_at: Instant::START };
-        let stop = self.stop.get_or_insert(new);
+        let stop = self.stop.get_or_insert(StopJob::NEW);
         stop.send |= stop.sent == 0;
         self.resumes_left = 0;
     }
@@ -289,10 +296,9 @@ impl TwoWireDriver {
 
     fn note_good(&mut self, now: Instant) {
         self.contact.good(now);
-        if self.told.is_lost()
-            && let Some(stop) = self.stop.as_mut()
-        {
-            *stop = StopJob { send: true, sent: 0, judge_at: now };
+        let lost = self.told.is_lost();
+        if let Some(stop) = self.stop.as_mut().filter(|stop| lost || stop.unheard) {
+            *stop = StopJob::NEW;
         }
         self.told.heard();
     }
@@ -385,6 +391,9 @@ impl Driver for TwoWireDriver {
         self.asked = Asked::Nothing;
         self.quiet_until = None;
         (self.state, self.candidate) = (None, None);
+        if let Some(stop) = &mut self.stop {
+            stop.unheard = true;
+        }
         if up {
             self.told.heard();
         } else {
@@ -467,6 +476,7 @@ impl Driver for TwoWireDriver {
         if let Some(stop) = self.stop.as_mut().filter(|stop| !stop.send && now >= stop.judge_at) {
             // nobody says whether it arrived
             stop.send = stop.sent < MOST_STOPS;
+            stop.unheard = true;
         }
         if !self.told.is_lost() && self.contact.is_gone(LOST_AFTER, self.settings.comm_lost, now) {
             self.give_up_release();

@@ -13,6 +13,10 @@ use forecourt::units::{Money, Volume};
 
 /// From totals that do not fit the record to the next reading of both.
 const READ_AGAIN: Duration = Duration::from_millis(300);
+/// The same where only the handle is waited for.
+const READ_SLOWLY: Duration = Duration::from_secs(2);
+/// So often record and totals are read anew before an old record and totals that stand still mean that nothing flowed.
+const NOTHING_AFTER: u8 = 2;
 
 /// A sale that is over.
 pub struct Ending {
@@ -23,6 +27,8 @@ pub struct Ending {
     rounds: u8,
     /// The handle was in since it was released.
     hung_up: bool,
+    /// Its limit was reached: fuel flowed for certain.
+    reached: bool,
 }
 
 /// What record and totals say together.
@@ -41,9 +47,12 @@ impl Ending {
     /// Takes note of a state since the end. After delivery only a handle that was in leads to a call (two-wire sheet, section 9); one
     /// that was stopped before may call on in the same hand.
     pub const fn note(&mut self, state: Status) {
-        self.running.delivered |= matches!(state, Status::PresetEnd);
+        self.reached |= matches!(state, Status::PresetEnd);
+        self.running.delivered |= self.reached;
         let is_in = matches!(state, Status::Idle | Status::FinalEnd);
         self.hung_up |= is_in || self.running.delivered && matches!(state, Status::Call);
+        // what was read with the handle out may be old
+        self.rounds = 0;
     }
 
     /// What to ask for.
@@ -71,7 +80,7 @@ impl TwoWireDriver {
         self.rest_until = now;
         self.resumes_left = 0;
         let (records, totals) = (Twice::default(), Twice::default());
-        let mut ending = Ending { running, records, totals, rounds: 0, hung_up: false };
+        let mut ending = Ending { running, records, totals, rounds: 0, hung_up: false, reached: false };
         if let Some(state) = self.state {
             ending.note(state);
         }
@@ -85,16 +94,13 @@ impl TwoWireDriver {
         }
         let record = ending.records.agreed(repeats(state)).copied();
         let totals = ending.totals.agreed(0).cloned();
-        let last = ending.rounds + 1 >= MOST_READINGS;
-        match self.verdict(record.as_ref(), totals.as_deref(), last) {
-            Verdict::Again => {
-                if let Phase::Ending(ending) = &mut self.phase {
-                    ending.rounds += 1;
-                    ending.records = Twice::default();
-                    ending.totals = Twice::default();
-                }
-                self.rest_until = now + READ_AGAIN;
-            }
+        let over = ending.rounds >= MOST_READINGS - 1;
+        // With the handle still out the record counts once the totals moved by it (two-wire sheet, section 9); some heads count them up
+        // only when it is in.
+        let held = state == Status::PresetEnd;
+        match self.verdict(record.as_ref(), totals.as_deref(), over && !held) {
+            Verdict::Nothing(_) if held => self.read_again(READ_SLOWLY, now),
+            Verdict::Again => self.read_again(if over { READ_SLOWLY } else { READ_AGAIN }, now),
             Verdict::Unsure => self.begin_read_in(),
             Verdict::Sale(reading, totaliser) => {
                 self.check_decimals(&reading);
@@ -105,6 +111,15 @@ impl TwoWireDriver {
                 self.finish(reading, totaliser, record, totals);
             }
         }
+    }
+
+    fn read_again(&mut self, rest: Duration, now: Instant) {
+        if let Phase::Ending(ending) = &mut self.phase {
+            ending.rounds = ending.rounds.saturating_add(1);
+            ending.records = Twice::default();
+            ending.totals = Twice::default();
+        }
+        self.rest_until = now + rest;
     }
 
     fn finish(
@@ -139,7 +154,8 @@ impl TwoWireDriver {
         let running = &ending.running;
         let (Some(record), Some(before)) = (record, &running.before) else { return Verdict::Unsure };
         let Some(reading) = self.reading(record) else { return Verdict::Unsure };
-        let is_new = running.has_flowed() || running.record_before.is_some_and(|before| before != *record);
+        let flowed = ending.reached || running.has_flowed();
+        let is_new = flowed || running.record_before.is_some_and(|before| before != *record);
         let Some(totals) = totals else {
             // without totals only what was seen, or a new record, tells that it is this sale's
             return if is_new { Verdict::Sale(reading, None) } else { Verdict::Unsure };
@@ -151,8 +167,12 @@ impl TwoWireDriver {
             return if last { Verdict::Unsure } else { Verdict::Again };
         };
         let still = moved == Volume::ZERO && moved_released == Volume::ZERO;
-        if still && !reading.volume.is_positive() || still && !is_new && running.record_before.is_some() {
+        if still && !reading.volume.is_positive() && !ending.reached {
             return Verdict::Nothing(total_released);
+        }
+        if still && !is_new && running.record_before.is_some() {
+            // the record of the sale before, or one like it whose totals come late
+            return if ending.rounds < NOTHING_AFTER { Verdict::Again } else { Verdict::Nothing(total_released) };
         }
         if figures::same(&self.settings, reading.volume, moved) && (is_new || moved.is_positive()) {
             return Verdict::Sale(reading, total);
@@ -163,6 +183,10 @@ impl TwoWireDriver {
         // a head may count up its totals a little later, and one reading may be bad in spite of its check
         if !last {
             return Verdict::Again;
+        }
+        if running.record_before.is_some_and(|before| before == *record) {
+            // fuel flowed, and still it is the record of the sale before
+            return Verdict::Unsure;
         }
         let text = "the totals moved by another volume than the sale: check the decimals set for this head".to_owned();
         self.told.raise(alarm::DECIMALS, text, false);

@@ -137,8 +137,8 @@ impl Habits {
     }
 }
 
-/// How the loop behaves. Most loop interfaces return every word before the answer: then set `echo` to [`Echo::Strip`]; it drops word
-/// for word, so that an echo alone is no answer.
+/// How the loop behaves. Most loop interfaces return every word before the answer, others none: which of both is found out. An echo is
+/// dropped word for word, so that alone it is no answer.
 #[must_use]
 pub fn line_settings() -> LineSettings {
     LineSettings {
@@ -146,7 +146,7 @@ pub fn line_settings() -> LineSettings {
         bits_per_char: 11,
         // at least 5 ms; drivers in the field leave 10
         pause_before_send: Duration::from_millis(10),
-        echo: Echo::None,
+        echo: Echo::Auto,
         // a pump answers within 68 ms, and the converter adds to it; totals take a little longer to begin
         answer_window: Duration::from_millis(150),
         inter_byte_gap: Duration::from_millis(25),

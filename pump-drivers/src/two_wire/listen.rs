@@ -83,7 +83,7 @@ impl TwoWireEar {
     #[must_use]
     pub fn new(settings: &LineSettings, heads: Vec<(HeadSettings, Level)>) -> Self {
         let pumps = heads.iter().map(|(_, level)| Followed { level: *level, ..Followed::default() }).collect();
-        let able = |head: &HeadSettings| capabilities(false, EndRecord::UntilNextSale, head.decimals.volume_step());
+        let able = |head: &HeadSettings| capabilities(false, EndRecord::UntilNextSale, head.decimals);
         let witnesses = heads.into_iter().map(|(head, _)| Witness::new(head.clone(), able(&head))).collect();
         let window = settings.answer_window + ADAPTER;
         Self { window, witnesses, pumps, tap: Tap::default(), asked_at: None }

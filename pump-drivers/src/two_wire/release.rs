@@ -1,6 +1,6 @@
 //! A release: look, preset, look again, authorise, and the look whether it had effect (two-wire sheet, section 10).
 
-use super::block::HostBlock;
+use super::block::{GradeTotals, HostBlock};
 use super::driver::TwoWireDriver;
 use super::sale::{Phase, Task};
 use super::word::Status;
@@ -49,6 +49,8 @@ pub enum Step {
     Preset,
     Authorise,
     Judge,
+    /// It still calls after an authorise: whether that is the same lift, or one after a fuelling that nobody saw.
+    Again,
     /// The handle is in after an authorise: whether the totals moved unseen.
     Check,
 }
@@ -119,7 +121,7 @@ impl TwoWireDriver {
 
     pub(super) fn wanted_for_release(&self, releasing: &Releasing, state: Status, now: Instant) -> Option<Task> {
         let spaced = now >= self.data_next_at;
-        if releasing.step == Step::Check {
+        if matches!(releasing.step, Step::Check | Step::Again) {
             return Some(Task::Totals);
         }
         if state != Status::Call {
@@ -138,7 +140,7 @@ impl TwoWireDriver {
                 let settled = releasing.preset_at? + PRESET_SETTLES;
                 (self.seen_at >= settled).then_some(Task::Authorise)
             }
-            Step::Judge | Step::Check => None,
+            Step::Judge | Step::Again | Step::Check => None,
         }
     }
 
@@ -206,14 +208,42 @@ impl TwoWireDriver {
         }
     }
 
-    /// An authorise went out, the state was seen since, and the pump still calls. Whether to try again.
-    pub(super) fn judge(&mut self) {
+    /// Totals were read after an authorise that has no effect to be seen. Where they stand still no fuel flowed, and one whose handle
+    /// was never in may be tried again, with a preset of its own: the one before may be spent.
+    pub(super) fn check_unseen(&mut self, totals: Vec<GradeTotals>, now: Instant) {
         let Phase::Releasing(releasing) = &mut self.phase else { return };
-        if releasing.cancelled || releasing.authorises >= MOST_AUTHORISES {
+        if self.totals.as_ref() != Some(&totals) {
+            if self.totals_read.replace(totals.clone()) == Some(totals) {
+                // it was released, fuelled and hung up between two polls
+                self.end_unseen(true, now);
+            }
+        } else if releasing.step == Step::Check {
+            self.refuse(Refusal::NotCalling);
+        } else if releasing.cancelled || releasing.authorises >= MOST_AUTHORISES {
             self.refuse(Refusal::NoEffect);
         } else {
-            releasing.step = Step::Authorise;
+            (releasing.step, releasing.presets, releasing.copies, releasing.preset_at) = (Step::Preset, 0, 0, None);
         }
+    }
+
+    /// A question of the release came to nothing again and again.
+    pub(super) fn give_up_asking(&mut self, now: Instant) {
+        let Phase::Releasing(releasing) = &self.phase else { return };
+        match releasing.step {
+            // whether fuel flowed is not known: the end of it is looked for, and at last the books decide
+            Step::Check | Step::Again => self.end_unseen(false, now),
+            _ => self.refuse(Refusal::NoEffect),
+        }
+    }
+
+    fn end_unseen(&mut self, delivered: bool, now: Instant) {
+        let Phase::Releasing(releasing) = &self.phase else { return };
+        let order = releasing.order.clone();
+        self.note_released(&order, now);
+        if let Phase::Running(running) = &mut self.phase {
+            running.delivered |= delivered;
+        }
+        self.begin_ending(now);
     }
 
     pub(super) fn note_released(&mut self, order: &Authorise, now: Instant) {

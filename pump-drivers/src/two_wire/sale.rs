@@ -327,15 +327,8 @@ impl TwoWireDriver {
         match &mut self.phase {
             Phase::ReadIn(read_in) => read_in.totals.take(totals),
             Phase::Ending(ending) => ending.totals.take(totals),
-            Phase::Releasing(releasing) if releasing.step == Step::Check => {
-                let order = releasing.order.clone();
-                if self.totals.as_ref() == Some(&totals) {
-                    self.refuse(Refusal::NotCalling);
-                } else if self.totals_read.replace(totals.clone()) == Some(totals) {
-                    // it was released, fuelled and hung up between two polls
-                    self.note_released(&order, now);
-                    self.begin_ending(now);
-                }
+            Phase::Releasing(releasing) if matches!(releasing.step, Step::Check | Step::Again) => {
+                self.check_unseen(totals, now);
             }
             Phase::Releasing(_) => {
                 if self.believe(totals) {
@@ -408,7 +401,7 @@ impl TwoWireDriver {
             Phase::Releasing(releasing) => {
                 releasing.failures += 1;
                 if releasing.failures > MOST_READINGS {
-                    self.refuse(Refusal::NoEffect);
+                    self.give_up_asking(now);
                 }
             }
             Phase::Running(running) => running.money_due = false,
@@ -435,12 +428,13 @@ impl TwoWireDriver {
                     // one word may be noise, and an authorise is not said again blind
                     releasing.looks += 1;
                     if releasing.looks >= LOOKS {
-                        self.judge();
-                    } else {
-                        self.pursue();
+                        releasing.step = Step::Again;
                     }
+                    self.pursue();
                 }
             }
+            // whether fuel flowed unseen is found out first
+            Phase::Releasing(releasing) if matches!(releasing.step, Step::Check | Step::Again) => {}
             Phase::Releasing(releasing) if releasing.cancelled => self.refuse(Refusal::NoEffect),
             Phase::Running(running) => running.money_due |= state == Status::Busy && self.seen_at == now,
             Phase::Ending(_) => self.go_on_ending(state, now),

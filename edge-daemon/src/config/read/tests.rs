@@ -1,6 +1,8 @@
 use crate::config::{Ack, Config, Files, Mode, NoFiles, Parity, Port, Problem, Ways, parse};
 use core::time::Duration;
 use forecourt::units::{UnitPrice, Volume};
+use pump_drivers::line::Echo;
+use pump_drivers::two_wire::{MoneyPreset, Width, block::Level};
 use pump_drivers::{dart, gaskitlink};
 use std::path::{Path, PathBuf};
 
@@ -62,7 +64,7 @@ fn the_least_configuration_takes_every_default() {
     assert_eq!(config.limits.minimum_volume, Volume::new(2_000));
     assert_eq!(config.grades[0].unit_price, UnitPrice::new(7_450_000));
     let line = &config.lines[0];
-    assert_eq!((line.baud, line.parity, line.strip_echo, line.rs485), (9_600, Parity::Odd, false, false));
+    assert_eq!((line.baud, line.parity, line.echo, line.rs485), (9_600, Parity::Odd, Echo::None, false));
     assert_eq!(line.pause_before_send, Duration::from_millis(10));
     assert_eq!(line.dispensers[0].address, 0x50);
     assert_eq!(line.dispensers[0].ways, Ways::Dart(dart::Habits::default()));
@@ -289,6 +291,29 @@ fn each_protocol_has_its_own_defaults_and_keys() {
     assert_eq!(line.dispensers[0].ways, Ways::GasKitLink(habits));
     let problems = parse(&post.replacen("authorise-in = \"idle\"", "recipe = \"one-block\"", 1), &NoFiles).unwrap_err();
     assert!(problems.iter().any(|problem| problem.to_string().contains("recipe")), "{problems:?}");
+}
+
+#[test]
+fn a_two_wire_head_has_the_digits_level_and_echo_that_are_set_for_it() {
+    let head = |keys: &str| {
+        let text = changed("protocol = \"dart\"", "protocol = \"two-wire\"");
+        text.replacen("address = 0x50", &format!("address = 7\n{keys}"), 1)
+    };
+    let ways = |text: &str| match good(text).lines[0].dispensers[0].ways {
+        Ways::TwoWire(habits) => (habits.width, habits.money_preset, habits.level),
+        ref other => panic!("{other:?}"),
+    };
+    assert_eq!(ways(&head("")), (Width::Six, MoneyPreset::LevelAndGrade, Level::One));
+    assert_eq!(ways(&head("price-level = 2")), (Width::Six, MoneyPreset::LevelAndGrade, Level::Two));
+    let plain = bad(&head("price-level = 2\nmoney-preset = \"plain\""));
+    assert!(plain.contains("names no price level, and price-level is 2"), "{plain}");
+    assert_eq!(good(&head("")).lines[0].echo, Echo::Auto);
+    assert_eq!(good(&head("").replacen("[[line.disp", "echo = \"strip\"\n[[line.disp", 1)).lines[0].echo, Echo::Strip);
+    // 1234.56 has six digits
+    let dear = |text: &str| text.replacen("7450000", "1234560000", 1);
+    assert_eq!(ways(&dear(&head("digits = \"eight\""))).0, Width::Eight);
+    let narrow = bad(&dear(&head("")));
+    assert!(narrow.contains("needs 123456 in the digits of this head"), "{narrow}");
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub struct Head {
     pub(super) state: State,
     preset: Option<Preset>,
     record: Option<Sale>,
+    /// The record before the last sale, and how often it is told yet.
+    old_record: Option<(Option<Sale>, u8)>,
     /// The record was read since the sale ended.
     record_read: bool,
     /// The state was told since the last authorise.
@@ -72,6 +74,7 @@ impl Head {
             state: State::Idle,
             preset: None,
             record: None,
+            old_record: None,
             record_read: true,
             looked: true,
             end_untold: false,
@@ -233,7 +236,8 @@ impl Head {
     }
 
     fn set_preset(&mut self, preset: Preset, frame: &[u8], now: Instant) -> bool {
-        if preset.grade.is_some_and(|grade| usize::from(grade) >= self.pump.nozzle_count()) {
+        let unknown = preset.grade.is_some_and(|grade| usize::from(grade) >= self.pump.nozzle_count());
+        if unknown || self.quirks.refuses_presets {
             return false;
         }
         if self.preset.replace(preset).is_some() && self.state == State::Idle {
@@ -253,8 +257,13 @@ impl Head {
             return None;
         }
         self.record_read |= !self.pump.is_released();
+        let mut record = self.record;
+        if let Some((old, left)) = self.old_record.as_mut().filter(|(_, left)| *left > 0) {
+            *left -= 1;
+            record = *old;
+        }
         let none = Sale { grade: 0, price: 0, volume: 0, money: 0 };
-        Some(words::transaction(address, &self.record.unwrap_or(none), self.quirks.large))
+        Some(words::transaction(address, &record.unwrap_or(none), self.quirks.large))
     }
 
     /// The totals, where they can be read now.
@@ -263,8 +272,9 @@ impl Head {
         if !self.has_record() {
             return None;
         }
-        if let Some((old, left)) = self.old_totals.as_mut().filter(|(_, left)| *left > 0) {
-            *left -= 1;
+        let held = self.quirks.held_totals && self.pump.nozzle_out().is_some() && self.state != State::Call;
+        if let Some((old, left)) = self.old_totals.as_mut().filter(|(_, left)| held || *left > 0) {
+            *left = left.saturating_sub(1);
             return Some(words::totals(old, self.quirks.large));
         }
         Some(words::totals(&self.meters(now), self.quirks.large))
@@ -350,6 +360,7 @@ impl Head {
             self.record_read = false;
         }
         if figures.volume.0 > 0 || self.quirks.records_zero_sale {
+            self.old_record = Some((self.record, self.quirks.late_record));
             self.record = Some(Sale { grade, price, volume: figures.volume.0, money: figures.amount.0 });
         }
     }

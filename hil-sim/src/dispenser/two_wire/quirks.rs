@@ -22,6 +22,12 @@ pub struct Quirks {
     pub checks_length: bool,
     /// So many answers after a sale its totals are still the old ones.
     pub late_totals: u8,
+    /// Counts its totals up only when the handle is in.
+    pub held_totals: bool,
+    /// So many answers after a sale its record is still the old one.
+    pub late_record: u8,
+    /// Refuses every preset, as a head does that takes it in another form.
+    pub refuses_presets: bool,
     /// Decimals of volume totals in litres.
     pub totals_decimals: u8,
     /// Decimals of a volume preset in litres.
@@ -40,6 +46,9 @@ impl Default for Quirks {
             ignores_stop: false,
             checks_length: true,
             late_totals: 0,
+            held_totals: false,
+            late_record: 0,
+            refuses_presets: false,
             totals_decimals: 2,
             preset_decimals: 2,
         }
