@@ -71,8 +71,14 @@ async fn a_driver_pays_watches_and_is_refunded_and_the_trace_shows_the_whole_way
     ] {
         assert!(trace.contains(step), "{step}");
     }
-    for path in ["/", "/dashboard/orders", "/dashboard/money", "/dashboard/reconciliation?day=2026-11-21"] {
+    for path in
+        ["/", "/dashboard/orders", "/dashboard/figures", "/dashboard/money", "/dashboard/reconciliation?day=2026-11-21"]
+    {
         assert_eq!(bed.raw("GET", path, &[], "").await.status, 200, "{path}");
+    }
+    let figures = bed.raw("GET", "/dashboard/figures", &[], "").await.body.to_string();
+    for said in ["100.0 %", "Fuelled of ended", "Hour", "Grade", "commission of level 2"] {
+        assert!(figures.contains(said), "{said}");
     }
     bed.platform.stop().await;
 }

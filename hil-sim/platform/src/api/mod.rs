@@ -4,6 +4,7 @@ mod call;
 mod dashboard;
 mod driver;
 mod events;
+mod figures;
 mod page;
 mod rate;
 mod staff;
@@ -52,6 +53,8 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/fuel/v1/enrol", post(station::enrol))
         .route("/", get(dashboard::stations))
         .route("/dashboard/orders", get(dashboard::orders))
+        .route("/dashboard/figures", get(figures::day))
+        .route("/dashboard/distributors/{member_id}", get(figures::distributor))
         .route("/dashboard/money", get(dashboard::money))
         .route("/dashboard/reconciliation", get(dashboard::reconciliation))
         .route("/trace/{order_id}", get(dashboard::trace))
