@@ -537,6 +537,25 @@ fn an_order_whose_command_was_lost_goes_again_until_it_has_its_end_however_late(
 }
 
 #[test]
+fn an_order_that_its_driver_cancelled_is_not_armed_late_and_ends_all_the_same() {
+    let mut play = play();
+    let driver = play.member(1).expect("logs in");
+    let wanted = play.wanted(3, amount(20_000)).expect("a nozzle");
+    let order = play.buy(&driver, &wanted).expect("buys");
+    let authorise = sent(&mut play).remove(0);
+    play.act(|act| act.cancel_order(&order)).expect("asked");
+    let cancel = sent(&mut play).remove(0);
+    let reply = json!({"command_id": cancel["id"], "command_type": cancel["type"], "result": "unknown_order", "repeated": false,
+        "detail": ""});
+    play.tell("reply", "fuel.reply.v1", reply).expect("told");
+    for (minutes, due) in [(1, 0), (9, 0), (2, 1)] {
+        play.pass_ms(minutes * 60_000);
+        assert_eq!(play.act(|act| act.send_overdue_again()).expect("looked through"), due, "{minutes}");
+    }
+    assert_eq!(sent(&mut play), [authorise]);
+}
+
+#[test]
 fn a_station_too_busy_for_an_order_gets_it_again() {
     let mut play = play();
     let driver = play.member(1).expect("logs in");

@@ -27,11 +27,13 @@ const NEVER_TAKEN_IN: [&str; 7] =
 const COMMAND_AGE_MS: i64 = 5 * 60_000;
 /// A station that is heard and has not answered for so long may never have got the command.
 const ANSWER_WITHIN_MS: i64 = 30_000;
-/// Without an answer, and an answer is still wanted (`?1` is the present): an order until it has its end, however old it is, for a station
-/// that never knew it says `expired` and releases it; everything else until it is too old.
+/// Without an answer, and an answer is still wanted (`?1` is the present). An order until it has its end, however old it is: a station that
+/// never knew it says `expired` and releases it. One that its driver has cancelled not before its time is over by every clock, lest it be
+/// armed for nobody. Everything else until it is too old.
 const WANTED: &str = "result IS NULL AND CASE kind
     WHEN 'fuel.order.authorise.v1' THEN EXISTS (SELECT 1 FROM fuel_order AS o WHERE o.order_id = command.order_id
-        AND o.state NOT IN ('completed', 'released', 'cancelled', 'expired'))
+        AND o.state NOT IN ('completed', 'released', 'cancelled', 'expired') AND (o.expires_ms + 60000 < ?1 OR NOT EXISTS
+            (SELECT 1 FROM step AS s WHERE s.order_id = o.order_id AND s.step = 'cancel_asked')))
     ELSE until_ms > ?1 END";
 
 impl Act<'_> {
