@@ -109,7 +109,7 @@ pub enum PostFault {
         /// What the answer says, shortened.
         said: String,
     },
-    /// The answer is larger than any should be.
+    /// The answer is 2xx, and larger than any should be.
     #[error("an answer of more than {} KiB", ANSWER / 1024)]
     TooLong,
 }
@@ -162,7 +162,11 @@ impl Poster {
         let mut read = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
             if read.len() + chunk.len() > ANSWER {
-                return Err(PostFault::TooLong);
+                if status.is_success() {
+                    return Err(PostFault::TooLong);
+                }
+                // A refusal is one however much it says.
+                break;
             }
             read.extend_from_slice(&chunk);
         }

@@ -407,7 +407,7 @@ impl Link {
         if self.stopping {
             return self.poll_goodbye(now.utc);
         }
-        let message = self.poll_reply().or_else(|| self.poll_state(now.utc)).or_else(|| self.poll_records());
+        let message = self.poll_reply().or_else(|| self.poll_state(now.utc)).or_else(|| self.poll_records(now.mono));
         let message = message.or_else(|| self.poll_progress(now.utc)).or_else(|| self.poll_live(now));
         message.map(Output::Publish)
     }
@@ -469,7 +469,11 @@ impl Link {
             self.in_flight = self.in_flight.saturating_sub(1);
         }
         match tag {
-            PublishTag::Event(id) => self.outbox.handle_puback(id, now),
+            PublishTag::Event(id) => {
+                let before = self.outbox.unsettled();
+                self.outbox.handle_puback(id, now);
+                self.note_settled(before, now);
+            }
             PublishTag::Reply(number) => {
                 if let Some(place) = self.replies.iter().position(|reply| reply.number == number) {
                     let delivery = self.replies.remove(place).and_then(|reply| reply.delivery);
@@ -577,8 +581,8 @@ impl Link {
         self.message(self.topics.station(), state::STATION, data, at, PublishTag::Station, true)
     }
 
-    fn poll_records(&mut self) -> Option<Message> {
-        let message = self.outbox.poll_publish()?;
+    fn poll_records(&mut self, now: Instant) -> Option<Message> {
+        let message = self.outbox.poll_publish(now)?;
         Some(Message {
             topic: self.topics.event(),
             qos: Qos::AtLeastOnce,

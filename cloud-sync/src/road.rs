@@ -13,7 +13,7 @@ pub struct Settings {
     pub open_above: u64,
     /// With so few waiting or fewer, it closes, if MQTT works.
     pub close_at: u64,
-    /// Without any broker for so long, it opens.
+    /// Without any broker for so long, or without any acknowledgement while something waits, it opens.
     pub blocked_after: Duration,
     /// MQTT works once a broker has had us for so long.
     pub settled_after: Duration,
@@ -37,6 +37,8 @@ pub enum Why {
     Backlog,
     /// No broker accepts us.
     Blocked,
+    /// A broker has us, and nothing that waits is acknowledged.
+    Unanswered,
 }
 
 impl Why {
@@ -46,6 +48,7 @@ impl Why {
         match self {
             Self::Backlog => "backlog",
             Self::Blocked => "blocked",
+            Self::Unanswered => "unanswered",
         }
     }
 }
@@ -63,16 +66,20 @@ pub struct Road {
     settings: Settings,
     mqtt: Mqtt,
     waiting: u64,
+    /// Something waits, and nothing was acknowledged since.
+    unanswered: Option<Instant>,
     open: Option<Why>,
     /// A post failed: none before then.
     pause: Option<Instant>,
+    /// When it was last decided.
+    decided: Instant,
 }
 
 impl Road {
     /// Closed; no broker yet.
     #[must_use]
     pub const fn new(settings: Settings, now: Instant) -> Self {
-        Self { settings, mqtt: Mqtt::Down(now), waiting: 0, open: None, pause: None }
+        Self { settings, mqtt: Mqtt::Down(now), waiting: 0, unanswered: None, open: None, pause: None, decided: now }
     }
 
     /// Why it is open, if it is.
@@ -106,6 +113,15 @@ impl Road {
     /// So many records wait for their acknowledgement.
     pub fn handle_waiting(&mut self, waiting: u64, now: Instant) {
         self.waiting = waiting;
+        self.unanswered = (waiting > 0).then(|| self.unanswered.unwrap_or(now));
+        self.decide(now);
+    }
+
+    /// Records were acknowledged, on whichever road.
+    pub fn handle_settled(&mut self, now: Instant) {
+        if let Some(since) = &mut self.unanswered {
+            *since = now;
+        }
         self.decide(now);
     }
 
@@ -127,22 +143,34 @@ impl Road {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let turn = match (self.mqtt, self.open) {
             (Mqtt::Down(since), None) => Some(since + self.settings.blocked_after),
-            (Mqtt::Up(since), Some(_)) if self.waiting <= self.settings.close_at => {
-                Some(since + self.settings.settled_after)
-            }
+            (Mqtt::Up(_), None) => self.unanswered.map(|since| since + self.settings.blocked_after),
+            // Once that is over only an acknowledgement closes it.
+            (Mqtt::Up(since), Some(_)) if self.may_close(self.decided) => Some(since + self.settings.settled_after),
             _ => None,
         };
         [turn, self.pause.filter(|_| self.open.is_some())].into_iter().flatten().min()
     }
 
+    /// What waits has gone long without an acknowledgement.
+    fn is_unanswered(&self, now: Instant) -> bool {
+        self.unanswered.is_some_and(|since| now.since(since) >= self.settings.blocked_after)
+    }
+
+    /// Nothing but an MQTT that does not hold would keep it open.
+    fn may_close(&self, now: Instant) -> bool {
+        self.waiting <= self.settings.close_at && !self.is_unanswered(now)
+    }
+
     fn decide(&mut self, now: Instant) {
-        let Settings { open_above, close_at, blocked_after, settled_after } = self.settings;
+        let Settings { open_above, blocked_after, settled_after, .. } = self.settings;
+        self.decided = now;
         let blocked = matches!(self.mqtt, Mqtt::Down(since) if now.since(since) >= blocked_after);
         let settled = matches!(self.mqtt, Mqtt::Up(since) if now.since(since) >= settled_after);
         self.open = match self.open {
             None if self.waiting > open_above => Some(Why::Backlog),
             None if blocked => Some(Why::Blocked),
-            Some(_) if settled && self.waiting <= close_at => {
+            None if matches!(self.mqtt, Mqtt::Up(_)) && self.is_unanswered(now) => Some(Why::Unanswered),
+            Some(_) if settled && self.may_close(now) => {
                 self.pause = None;
                 None
             }
@@ -218,6 +246,32 @@ mod tests {
             road.handle_waiting(0, at(321 + turn * 20));
             assert_eq!(road.open(), Some(Why::Blocked));
         }
+    }
+
+    #[test]
+    fn records_that_nobody_acknowledges_open_it_and_the_first_acknowledgement_closes_it() {
+        let mut road = up();
+        road.handle_waiting(3, at(10));
+        road.handle_waiting(4, at(200));
+        assert_eq!(road.poll_timeout(), Some(at(310)));
+        road.handle_settled(at(309));
+        road.handle_waiting(2, at(309));
+        assert_eq!((road.open(), road.poll_timeout()), (None, Some(at(609))));
+        road.handle_timeout(at(609));
+        assert_eq!((road.open(), road.poll_timeout()), (Some(Why::Unanswered), None));
+        road.handle_waiting(2, at(700));
+        assert_eq!(road.open(), Some(Why::Unanswered), "not while nothing comes back");
+        road.handle_settled(at(701));
+        assert_eq!(road.open(), None);
+    }
+
+    #[test]
+    fn a_station_with_nothing_to_send_needs_no_answer() {
+        let mut road = up();
+        road.handle_waiting(0, at(10));
+        assert_eq!(road.poll_timeout(), None);
+        road.handle_timeout(at(10_000));
+        assert_eq!(road.open(), None);
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl Link {
         match command::open(payload, &self.commands.keys, &self.commands.station) {
             Err(refused) => self.refuse_unopened(&refused, Some(delivery), now),
             Ok(opened) if opened.is_remembered() => self.admit(opened, delivery, now),
-            Ok(opened) => self.acknowledge_records(&opened, Some(delivery), now.utc),
+            Ok(opened) => self.acknowledge_records(&opened, Some(delivery), now),
         }
     }
 
@@ -250,10 +250,15 @@ impl Link {
     }
 
     /// `fuel.ack.v1` and `fuel.nack.v1`: replied to only when refused.
-    pub(super) fn acknowledge_records(&mut self, opened: &Opened, delivery: Option<DeliveryId>, at: UtcTime) {
-        let done = match opened.read(at) {
+    pub(super) fn acknowledge_records(&mut self, opened: &Opened, delivery: Option<DeliveryId>, now: Now) {
+        let done = match opened.read(now.utc) {
             Err(refused) => Err(refused),
-            Ok(Inbound::Ack(ack)) => self.outbox.handle_ack(&ack).map_err(|_| overloaded(opened)),
+            Ok(Inbound::Ack(ack)) => {
+                let before = self.outbox.unsettled();
+                let taken = self.outbox.handle_ack(&ack).map_err(|_| overloaded(opened));
+                self.note_settled(before, now.mono);
+                taken
+            }
             Ok(Inbound::Nack { record, reason }) if self.commands.is_new_nack(opened.id()) => {
                 self.outbox.handle_nack(record, reason).map_err(|_| overloaded(opened))
             }
@@ -261,7 +266,7 @@ impl Link {
         };
         match done {
             Ok(()) => self.out.extend(delivery.map(Output::Acknowledge)),
-            Err(refused) => self.reply(link_data(&refused, false), delivery, at),
+            Err(refused) => self.reply(link_data(&refused, false), delivery, now.utc),
         }
     }
 

@@ -46,6 +46,13 @@ impl Link {
         }
     }
 
+    /// Tells the decision if fewer records are unsettled than before.
+    pub(super) fn note_settled(&mut self, before: usize, now: Instant) {
+        if self.outbox.unsettled() < before {
+            self.turn_road(now, Road::handle_settled);
+        }
+    }
+
     pub(super) fn poll_post(&mut self, now: Instant) -> Option<EventMessage> {
         let passable = !self.stopping && self.road.as_ref().is_some_and(|road| road.is_passable(now));
         if passable { self.outbox.poll_post() } else { None }
@@ -77,7 +84,7 @@ impl Link {
                     self.refuse_unopened(&refused, None, now);
                 }
                 Ok(opened) if opened.is_remembered() => self.counters.posts_odd += 1,
-                Ok(opened) => self.acknowledge_records(&opened, None, now.utc),
+                Ok(opened) => self.acknowledge_records(&opened, None, now),
             }
         }
     }

@@ -82,3 +82,55 @@ fn a_through_acknowledgement_settles_what_was_posted() {
     answer(&mut scene, &post, vec![ack]);
     assert_eq!(scene.store.pending_sequences(), [16, 17, 18, 19, 20]);
 }
+
+/// Posts as they come, each with its acknowledgement, for so many seconds; gives which records went.
+fn serve_posts(scene: &mut Scene, seconds: i64) -> Vec<Value> {
+    let mut went = Vec::new();
+    for _ in 0..seconds {
+        while let Some(post) = scene.posts.pop() {
+            let (ids, name) = (ids(&post), format!("ack-{}", went.len()));
+            let ack = sign(&envelope_as(&name, "fuel.ack.v1", &at(scene, 0), json!({ "ids": ids })));
+            went.extend(ids);
+            answer(scene, &post, vec![ack]);
+        }
+        scene.advance(1_000);
+    }
+    went
+}
+
+#[test]
+fn a_broker_that_takes_records_and_never_acknowledges_them_is_blocked_too() {
+    let mut scene = scene(8);
+    scene.tell(super::super::Input::Connected);
+    assert!(serve_posts(&mut scene, 299).is_empty());
+    let went = serve_posts(&mut scene, 2);
+    assert_eq!((went.len(), scene.store.pending_sequences().len()), (8, 0));
+    assert!(scene.notices.contains(&Notice::Road(Some(road::Why::Unanswered))), "{:?}", scene.notices);
+}
+
+#[test]
+fn a_platform_that_answers_over_mqtt_keeps_the_road_closed() {
+    let mut scene = scene(8);
+    scene.tell(super::super::Input::Connected);
+    for record in 1..=8_u128 {
+        assert!(serve_posts(&mut scene, 200).is_empty());
+        let content = json!({ "ids": [Uuid::from_u128(record)] });
+        let ack = sign(&envelope_as(&format!("ack-{record}"), "fuel.ack.v1", &at(&scene, 0), content));
+        scene.receive(ack);
+    }
+    assert_eq!((scene.notices.len(), scene.store.pending_sequences().len()), (0, 0), "{:?}", scene.notices);
+}
+
+#[test]
+fn a_backlog_that_sticks_in_the_brokers_window_goes_over_https_after_a_minute() {
+    let mut scene = scene(11);
+    while let Some(post) = scene.posts.pop() {
+        let failed = PostFailed { too_large: false, why: "away".into(), wait: Duration::from_secs(1) };
+        scene.tell(super::super::Input::Posted(Posted { id: post.id, result: Err(failed) }));
+    }
+    // While HTTPS pauses, the broker takes everything and says nothing.
+    scene.tell(super::super::Input::Connected);
+    assert!(serve_posts(&mut scene, 59).is_empty());
+    assert_eq!(serve_posts(&mut scene, 3).len(), 11);
+    assert!(scene.store.pending_sequences().is_empty());
+}

@@ -141,7 +141,7 @@ impl Scene {
         self.drain();
     }
 
-    fn receive(&mut self, payload: impl Into<Vec<u8>>) -> u64 {
+    pub(super) fn receive(&mut self, payload: impl Into<Vec<u8>>) -> u64 {
         self.receive_as(false, payload)
     }
 

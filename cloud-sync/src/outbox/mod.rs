@@ -23,6 +23,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// After this many refusals a record is set aside.
 const REFUSALS: u32 = 5;
+/// A message that the broker has not acknowledged for so long goes over HTTPS too, while that is open.
+const BROKER_SLOW: Duration = Duration::from_secs(60);
 /// Wait after a failure of the store.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Rows read in one page above what a batch holds, so that a full page always means that more than a batch waits.
@@ -108,11 +110,15 @@ struct Sent {
 }
 
 /// Rows of one message that the broker has not acknowledged.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct InFlight {
     rows: Vec<u64>,
     /// Rows that a resend asked for and that are settled: first and last.
     extra: Option<(u64, u64)>,
+    /// When it went out.
+    at: Instant,
+    /// The broker was too slow: the rows go over the other road.
+    given_up: bool,
 }
 
 /// The outbox's state for one run of the daemon.
@@ -220,9 +226,8 @@ impl Outbox {
             }
             // Due at once, for the other road if it is open.
             for sequence in message.rows {
-                if let Some(sent) = self.sent.get_mut(&sequence).filter(|sent| sent.due.is_none()) {
-                    sent.due = Some(Instant::START);
-                    self.due.insert((Instant::START, sequence));
+                if self.sent.get(&sequence).is_some_and(|sent| sent.due.is_none()) {
+                    self.set_due(sequence, Instant::START);
                 }
             }
         }
@@ -238,7 +243,7 @@ impl Outbox {
     pub fn handle_puback(&mut self, id: PublishId, now: Instant) {
         let Some(message) = self.in_flight.remove(&id) else { return };
         for sequence in message.rows {
-            let Some(sent) = self.sent.get_mut(&sequence) else { continue };
+            let Some(sent) = self.sent.get(&sequence) else { continue };
             match self.settings.ack {
                 AckMode::Broker => {
                     self.acks.insert(sent.id);
@@ -246,8 +251,7 @@ impl Outbox {
                 }
                 AckMode::Platform => {
                     let due = now + wait_after(sent.times);
-                    sent.due = Some(due);
-                    self.due.insert((due, sequence));
+                    self.set_due(sequence, due);
                 }
             }
         }
@@ -372,11 +376,12 @@ impl Outbox {
         if !self.has_road() {
             return None;
         }
+        self.give_up_on_broker(now);
         self.ask_again(now).or_else(|| self.ask_page()).or_else(|| self.ask_resend())
     }
 
     /// The next message for the broker, while connected and the window is open.
-    pub fn poll_publish(&mut self) -> Option<EventMessage> {
+    pub fn poll_publish(&mut self, now: Instant) -> Option<EventMessage> {
         if !self.connected || self.in_flight.len() >= self.settings.window {
             return None;
         }
@@ -397,12 +402,9 @@ impl Outbox {
         };
         let id = PublishId(self.next_id);
         self.next_id += 1;
-        let mut message = InFlight::default();
-        if let (Some(first), Some(last)) = (extra.first(), extra.last()) {
-            message.extra = Some((first.sequence, last.sequence));
-        }
-        message.rows = rows.into_iter().map(|ready| self.note_sent(ready)).collect();
-        self.in_flight.insert(id, message);
+        let extra = extra.first().zip(extra.last()).map(|(first, last)| (first.sequence, last.sequence));
+        let rows = rows.into_iter().map(|ready| self.note_sent(ready)).collect();
+        self.in_flight.insert(id, InFlight { rows, extra, at: now, given_up: false });
         Some(EventMessage { id, payload })
     }
 
@@ -416,9 +418,10 @@ impl Outbox {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let can_ask = self.has_road() && !self.reading_again && self.ready.len() <= self.settings.batch;
         let due = self.due.first().map(|(due, _)| *due).filter(|_| can_ask);
-        match (self.pause, due) {
-            (Some(pause), _) => Some(pause),
-            (None, due) => due,
+        let slow = self.slow_message().map(|message| message.at + BROKER_SLOW);
+        match self.pause {
+            Some(pause) => Some(pause),
+            None => [due, slow].into_iter().flatten().min(),
         }
     }
 
@@ -436,6 +439,18 @@ impl Outbox {
                 None
             }
         }
+    }
+
+    /// The row goes again then, unless it is about to go anyway or is on its way over the other road.
+    fn set_due(&mut self, sequence: u64, due: Instant) {
+        let Some(sent) = self.sent.get_mut(&sequence) else { return };
+        if self.ready.contains_key(&(sent.priority, sequence)) || self.posts.holds(sequence) {
+            return;
+        }
+        if let Some(before) = sent.due.replace(due) {
+            self.due.remove(&(before, sequence));
+        }
+        self.due.insert((due, sequence));
     }
 
     /// The row is settled.

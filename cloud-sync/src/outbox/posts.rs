@@ -73,6 +73,27 @@ impl Outbox {
         Some(super::EventMessage { id, payload })
     }
 
+    /// The oldest message that the broker may be too slow for, while the road is open.
+    pub(super) fn slow_message(&self) -> Option<&super::InFlight> {
+        self.in_flight.values().find(|message| self.posts.open && !message.given_up)
+    }
+
+    /// What a connected broker has had for too long goes over the road; its place in the broker's window stays taken.
+    pub(super) fn give_up_on_broker(&mut self, now: Instant) {
+        while let Some(rows) =
+            self.slow_message().filter(|slow| slow.at + super::BROKER_SLOW <= now).map(|slow| slow.rows.clone())
+        {
+            if let Some(slow) = self.in_flight.values_mut().find(|message| !message.given_up) {
+                slow.given_up = true;
+            }
+            for sequence in rows {
+                if self.sent.get(&sequence).is_some_and(|sent| sent.due.is_none()) {
+                    self.set_due(sequence, now);
+                }
+            }
+        }
+    }
+
     /// A post is over.
     pub fn handle_posted(&mut self, id: PublishId, end: PostEnd, now: Instant) {
         let Some(rows) = self.posts.under_way.remove(&id) else { return };
@@ -85,12 +106,9 @@ impl Outbox {
             }
         }
         for sequence in rows {
-            let Some(sent) = self.sent.get_mut(&sequence) else { continue };
+            let Some(sent) = self.sent.get(&sequence) else { continue };
             let due = if end == PostEnd::Delivered { now + wait_after(sent.times) } else { now };
-            if let Some(before) = sent.due.replace(due) {
-                self.due.remove(&(before, sequence));
-            }
-            self.due.insert((due, sequence));
+            self.set_due(sequence, due);
         }
     }
 
@@ -112,7 +130,9 @@ impl Outbox {
     pub(super) fn note_sent(&mut self, Ready { row, times }: Ready) -> u64 {
         self.by_id.insert(row.id, row.sequence);
         let sent = super::Sent { id: row.id, priority: row.priority, times: times + 1, due: None };
-        self.sent.insert(row.sequence, sent);
+        if let Some(due) = self.sent.insert(row.sequence, sent).and_then(|before| before.due) {
+            self.due.remove(&(due, row.sequence));
+        }
         row.sequence
     }
 }

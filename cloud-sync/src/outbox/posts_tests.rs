@@ -114,7 +114,7 @@ fn a_failed_post_goes_again_over_whatever_road_is_there() {
     scene.outbox.handle_connected(scene.now);
     scene.serve();
     let mut published = Vec::new();
-    while let Some(message) = scene.outbox.poll_publish() {
+    while let Some(message) = scene.outbox.poll_publish(scene.now) {
         published.extend(sequences(&message));
     }
     assert_eq!(published, [1, 2, 3]);
@@ -125,7 +125,7 @@ fn what_a_broken_broker_held_goes_over_https_at_once() {
     let mut scene = Scene::with(3, Settings::default());
     scene.outbox.handle_connected(scene.now);
     scene.serve();
-    while scene.outbox.poll_publish().is_some() {}
+    while scene.outbox.poll_publish(scene.now).is_some() {}
     scene.open();
     assert_eq!(scene.post(), None, "the broker has it, or will have");
     scene.outbox.handle_disconnected();
@@ -146,7 +146,7 @@ fn both_roads_at_once_settle_every_record() {
             seen.extend(rows);
         }
         scene.serve();
-        if let Some(message) = scene.outbox.poll_publish() {
+        if let Some(message) = scene.outbox.poll_publish(scene.now) {
             let rows = sequences(&message);
             scene.outbox.handle_puback(message.id, scene.now);
             scene.ack(&rows);
@@ -175,5 +175,5 @@ fn batches_shrink_until_they_pass_and_a_record_too_large_alone_waits_for_mqtt() 
     assert_eq!(scene.store.pending_sequences(), [7]);
     scene.outbox.handle_connected(scene.now);
     scene.serve();
-    assert_eq!(scene.outbox.poll_publish().map(|message| sequences(&message)), Some(vec![7]));
+    assert_eq!(scene.outbox.poll_publish(scene.now).map(|message| sequences(&message)), Some(vec![7]));
 }

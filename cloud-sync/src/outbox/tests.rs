@@ -70,7 +70,7 @@ impl Scene {
             while let Some(ask) = self.outbox.poll_ask(self.now) {
                 self.waiting_asks.push_back(ask);
             }
-            let Some(message) = self.outbox.poll_publish() else { break };
+            let Some(message) = self.outbox.poll_publish(self.now) else { break };
             let rows = sequences(&message.payload);
             self.flying.push_back((message.id, rows.clone()));
             self.published.push(rows);

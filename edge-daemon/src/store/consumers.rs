@@ -11,6 +11,7 @@ use std::path::Path;
 pub(super) const HEAD: &str = "SELECT sequence FROM event ORDER BY sequence DESC LIMIT 1";
 pub(super) const PAGE: &str = "SELECT sequence, time_ms, body FROM event WHERE sequence > ?1 AND sequence <= ?2
     AND kind IN (SELECT value FROM json_each(?3)) ORDER BY sequence LIMIT ?4";
+pub(super) const HASH: &str = "SELECT hash FROM event WHERE sequence = ?1";
 const PRUNED: &str = "SELECT pruned_sequence FROM station";
 pub(super) const CURSOR: &str = "SELECT cursor FROM consumer WHERE name = ?1";
 /// A new one begins where it is told to; one that is known goes on where it was.
@@ -174,6 +175,19 @@ impl Reader {
             _ => head,
         };
         Ok(Page { rows, read_to, pruned: pruned.unwrap_or(0) })
+    }
+
+    /// The hash of the record with this sequence, if it is kept, and the newest sequence (0 for none).
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn hash_at(&self, sequence: u64) -> Result<(Option<String>, u64), StoreFault> {
+        const WHAT: &str = "look up a record's hash";
+        let (connection, path) = (&self.connection, &self.path);
+        let hash = one(connection, path, WHAT, HASH, [bound(sequence)], |row| row.get(0))?;
+        let newest: Option<u64> = one(connection, path, WHAT, HEAD, [], |row| row.get(0))?;
+        let pruned: Option<u64> = one(connection, path, WHAT, PRUNED, [], |row| row.get(0))?;
+        Ok((hash, newest.or(pruned).unwrap_or(0)))
     }
 
     /// All consumers that ever were, with what waits for them.

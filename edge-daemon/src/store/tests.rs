@@ -466,6 +466,7 @@ fn every_look_up_uses_an_index() {
         views::SALE_BY_ORDER,
         views::LAST_SALE,
         consumers::HEAD,
+        consumers::HASH,
         consumers::PAGE,
         consumers::CURSOR,
         consumers::SETTLE,

@@ -4,6 +4,8 @@ use forecourt::time::UtcTime;
 
 const ZONE_MS: i64 = 8 * 3_600_000;
 const DAY_MS: i64 = 86_400_000;
+/// The local hour, two digits, in which an order `o` was made, as SQL.
+pub const HOUR_OF_DAY: &str = "printf('%02d', (o.created_ms / 3600000 + 8) % 24)";
 
 /// A business day, counted from 1970-01-01.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

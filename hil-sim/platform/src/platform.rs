@@ -216,7 +216,7 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     }
 }
 
-/// Ends unpaid orders and plays the payment channel, which carries out refunds and calls back.
+/// Ends unpaid orders, sends again what was not answered, and plays the payment channel, which carries out refunds and calls back.
 async fn clockwork(shared: Arc<Shared>) {
     let mut tick = tokio::time::interval(TICK);
     loop {
@@ -235,8 +235,11 @@ async fn clockwork(shared: Arc<Shared>) {
 
 /// How much was done.
 async fn turn(shared: &Arc<Shared>) -> Result<usize, Trouble> {
-    let (expired, callbacks) = shared.read(|act| Ok((act.expire_unpaid()?, act.channel_refunds()?))).await?;
-    let done = expired + callbacks.len();
+    let work = |act: &mut crate::books::Act<'_>| {
+        Ok((act.expire_unpaid()? + act.send_overdue_again()?, act.channel_refunds()?))
+    };
+    let (turned, callbacks) = shared.read(work).await?;
+    let done = turned + callbacks.len();
     for callback in callbacks {
         shared.read(move |act| act.take_callback(&callback)).await?;
     }

@@ -90,6 +90,8 @@ pub enum Kind {
     SaleTwice,
     /// The pump's amount is not what was credited to the station.
     AmountDiffers,
+    /// The pump ran over what was paid; the station bears it.
+    LimitOverrun,
     /// The pump's amount is not its volume times its price.
     PriceDiffers,
     /// The totaliser moved by another volume than the sale says.
@@ -188,7 +190,9 @@ fn pumps_against_orders(books: &DayBooks, report: Report<'_>) {
             Some(order) if order.sale_id.as_deref() == Some(&sale.sale_id) => {
                 if order.credited != sale.amount {
                     let what = format!("the pump has {:?}, the station was credited {:?}", sale.amount, order.credited);
-                    report(Kind::AmountDiffers, &sale.sale_id, what);
+                    let all_is_charged = order.charged == order.paid && order.refunded == Money::ZERO;
+                    let overrun = sale.amount > order.credited && all_is_charged;
+                    report(if overrun { Kind::LimitOverrun } else { Kind::AmountDiffers }, &sale.sale_id, what);
                 }
             }
             _ => report(Kind::SaleWithoutOrder, &sale.sale_id, format!("order {order_id} does not know it")),

@@ -208,14 +208,19 @@ fn a_payment_of_another_sum_or_after_the_time_goes_back_whole() {
 
 #[test]
 fn a_coupon_is_looked_at_again_on_what_was_dispensed() {
-    // 20,000 wanted with 1,000 off; litres, what is charged, what goes back.
-    for (ml, charged, back) in [(26_846, 19_000, None), (24_161, 17_100, Some(1_900))] {
+    // What is wanted, what the coupon takes off; litres, what is charged, what goes back.
+    for (minor, off, ml, charged, back) in [
+        (20_000, 1_000, 26_846, 19_000, None),
+        (20_000, 1_000, 24_161, 17_100, Some(1_900)),
+        (30_000, 2_000, 40_268, 28_000, None),
+        (30_000, 2_000, 26_846, 18_667, Some(9_333)),
+    ] {
         let mut play = play();
         let driver = play.member(1).expect("logs in");
         let expires = play.now.plus_ms(86_400_000);
-        let coupon = reference_platform::books::Coupon { threshold: Money::new(20_000), discount: Money::new(1_000) };
+        let coupon = reference_platform::books::Coupon { threshold: Money::new(minor), discount: Money::new(off) };
         let coupon = play.act(|act| act.give_coupon(&driver, coupon, expires)).expect("given");
-        let mut wanted = play.wanted(3, amount(20_000)).expect("a nozzle");
+        let mut wanted = play.wanted(3, amount(minor)).expect("a nozzle");
         wanted.coupon_id = Some(coupon);
         let order = play.buy(&driver, &wanted).expect("buys");
         let record = play.sale(Some(&order), 3, Volume::new(ml));
@@ -285,6 +290,25 @@ fn a_driver_may_pay_five_thousand_yuan_a_day_and_not_a_fen_more() {
     assert_eq!(refused(play.act(|act| act.place_order(&driver, &more))), "daily_limit");
     play.pass_ms(8 * 3_600_000);
     play.act(|act| act.place_order(&driver, &more)).expect("the next day");
+}
+
+#[test]
+fn the_days_limit_is_five_thousand_yuan_to_the_fen() {
+    for (last, word) in [(99_999, None), (100_000, None), (100_001, Some("daily_limit"))] {
+        let mut play = play();
+        let driver = play.member(1).expect("logs in");
+        // A single order is at most 1,000 yuan, so the last one comes in two.
+        for minor in [100_000, 100_000, 100_000, 100_000, last - 100] {
+            let wanted = play.wanted(3, amount(minor)).expect("a nozzle");
+            play.buy(&driver, &wanted).expect("buys");
+        }
+        let wanted = play.wanted(3, amount(100)).expect("a nozzle");
+        let outcome = play.act(|act| act.place_order(&driver, &wanted));
+        match word {
+            None => assert!(outcome.is_ok(), "{last}: {outcome:?}"),
+            Some(word) => assert_eq!(refused(outcome), word, "{last}"),
+        }
+    }
 }
 
 #[test]
@@ -390,16 +414,20 @@ fn a_fleet_card_keeps_its_limits_by_grade_fill_and_day_and_its_credit() {
         wanted.pay_with = card.clone();
         play.buy(&driver, &wanted)
     };
-    assert_eq!(refused(try_buy(&mut play, 5, 10_000)), "card_refused", "diesel");
-    assert_eq!(refused(try_buy(&mut play, 3, 30_001)), "card_refused", "one fill");
+    let why = |outcome: Result<String, Trouble>| match outcome {
+        Err(Trouble::Refused(refusal)) if refusal.word == "card_refused" => refusal.detail,
+        other => panic!("not refused: {other:?}"),
+    };
+    assert!(why(try_buy(&mut play, 5, 10_000)).contains("does not buy grade 0"));
+    assert!(why(try_buy(&mut play, 3, 30_001)).contains("for one fill"));
     let order = try_buy(&mut play, 3, 30_000).expect("buys");
     let record = play.sale(Some(&order), 3, Volume::new(10_000));
     play.send(&record).expect("stored");
     assert_eq!(balance(&mut play, Account::Card(&fleet)), -7_450);
     try_buy(&mut play, 3, 30_000).expect("what was given back can be used");
     try_buy(&mut play, 3, 30_000).expect("67,450 of 80,000 for the day, of 70,000 credit");
-    assert_eq!(refused(try_buy(&mut play, 3, 3_000)), "card_refused", "credit");
-    assert_eq!(refused(try_buy(&mut play, 3, 20_000)), "card_refused", "day");
+    assert!(why(try_buy(&mut play, 3, 3_000)).contains("balance"));
+    assert!(why(try_buy(&mut play, 3, 12_551)).contains("for this day"), "80,000 less 67,450 are left");
     balanced(&mut play);
 }
 
@@ -470,6 +498,136 @@ fn a_reply_of_section_two_gives_the_money_back_and_another_waits_for_its_release
         assert_eq!(play.view(&order).expect("an order")["state"], state);
         balanced(&mut play);
     }
+}
+
+/// The commands that are to go out, each marked as sent.
+fn sent(play: &mut Rehearsal) -> Vec<Value> {
+    let due = play.act(|act| act.commands_to_send()).expect("reads");
+    for command in &due {
+        play.act(|act| act.command_sent(command.number)).expect("marked");
+    }
+    due.iter().map(|command| opened(&command.token)).collect()
+}
+
+#[test]
+fn an_order_whose_command_was_lost_goes_again_until_it_has_its_end_however_late() {
+    let mut play = play();
+    let driver = play.member(1).expect("logs in");
+    let wanted = play.wanted(3, amount(20_000)).expect("a nozzle");
+    let order = play.buy(&driver, &wanted).expect("buys");
+    let first = sent(&mut play);
+    assert_eq!(first.len(), 1);
+    play.pass_ms(29_999);
+    assert_eq!(play.act(|act| act.send_overdue_again()).expect("looked through"), 0);
+    // The station is away past the order's own time: nothing is sent to nobody.
+    play.tell("state/station", "fuel.station.state.v1", json!({"online": false})).expect("told");
+    play.pass_ms(3_600_000);
+    assert_eq!(play.act(|act| act.send_overdue_again()).expect("looked through"), 0);
+    play.tell("state/station", "fuel.station.state.v1", json!({"online": true, "holds": []})).expect("told");
+    assert_eq!(play.act(|act| act.send_overdue_again()).expect("looked through"), 1);
+    assert_eq!(sent(&mut play), first, "the same command");
+    // A station that never knew it calls it expired, and its release gives the money back.
+    play.release(&order, "refused:expired").expect("stored");
+    play.refund_all().expect("the channel calls back");
+    assert_eq!(play.view(&order).expect("an order")["end"]["reason"], "expired");
+    assert_eq!(balance(&mut play, Account::Outside("sandbox")), 0);
+    play.pass_ms(60_000);
+    assert_eq!(play.act(|act| act.send_overdue_again()).expect("looked through"), 0, "it has its end");
+    balanced(&mut play);
+}
+
+#[test]
+fn an_order_that_its_driver_cancelled_is_not_armed_late_and_ends_all_the_same() {
+    let mut play = play();
+    let driver = play.member(1).expect("logs in");
+    let wanted = play.wanted(3, amount(20_000)).expect("a nozzle");
+    let order = play.buy(&driver, &wanted).expect("buys");
+    let authorise = sent(&mut play).remove(0);
+    play.act(|act| act.cancel_order(&order)).expect("asked");
+    let cancel = sent(&mut play).remove(0);
+    let reply = json!({"command_id": cancel["id"], "command_type": cancel["type"], "result": "unknown_order", "repeated": false,
+        "detail": ""});
+    play.tell("reply", "fuel.reply.v1", reply).expect("told");
+    for (minutes, due) in [(1, 0), (9, 0), (2, 1)] {
+        play.pass_ms(minutes * 60_000);
+        assert_eq!(play.act(|act| act.send_overdue_again()).expect("looked through"), due, "{minutes}");
+    }
+    assert_eq!(sent(&mut play), [authorise]);
+}
+
+#[test]
+fn a_station_too_busy_for_an_order_gets_it_again() {
+    let mut play = play();
+    let driver = play.member(1).expect("logs in");
+    let wanted = play.wanted(3, amount(20_000)).expect("a nozzle");
+    let order = play.buy(&driver, &wanted).expect("buys");
+    let command = sent(&mut play).remove(0);
+    for (result, state, due) in [("overloaded", "paid", 1), ("armed", "armed", 0)] {
+        let reply = json!({"command_id": command["id"], "command_type": command["type"], "result": result, "repeated": false,
+            "detail": ""});
+        play.tell("reply", "fuel.reply.v1", reply).expect("told");
+        assert_eq!(play.view(&order).expect("an order")["state"], state);
+        play.pass_ms(30_000);
+        assert_eq!(play.act(|act| act.send_overdue_again()).expect("looked through"), due, "{result}");
+        assert_eq!(sent(&mut play).len(), due);
+    }
+}
+
+#[test]
+fn a_sale_in_another_money_than_the_stations_is_not_booked() {
+    let mut play = play();
+    let driver = play.member(1).expect("logs in");
+    let wanted = play.wanted(3, amount(20_000)).expect("a nozzle");
+    let order = play.buy(&driver, &wanted).expect("buys");
+    let mut data = play.sale(Some(&order), 3, Volume::new(10_000))["data"].take();
+    data["currency"] = "EUR".into();
+    let mut station = reference_platform::contract::fake_station::FakeStation::new();
+    let record = station.record("fuel.sale.v1", data);
+    play.send(&record).expect("stored all the same");
+    assert_eq!(play.view(&order).expect("an order")["state"], "paid");
+    assert!(play.act(|act| act.disputes()).expect("reads")[0].1.contains("EUR"));
+    balanced(&mut play);
+}
+
+#[test]
+fn a_price_set_goes_out_signed_and_shows_its_answer_and_each_nozzles_word() {
+    let mut play = play();
+    let (from, price) = (play.now.plus_ms(60_000), forecourt::units::UnitPrice::new(7_600_000));
+    let name = play.act(|act| act.set_prices(STATION, from, &[("92", price)])).expect("sent");
+    let command = sent(&mut play).remove(0);
+    let prices = json!([{"grade": "92", "unit_price_micros": 7_600_000}]);
+    let told = json!({"price_set": name, "effective_at": from.to_string(), "prices": prices});
+    assert_eq!((&command["type"], &command["data"]), (&json!("fuel.price.set.v1"), &told));
+    let reply = json!({"command_id": command["id"], "command_type": command["type"], "result": "scheduled", "repeated": false,
+        "detail": "for 1 nozzle"});
+    play.tell("reply", "fuel.reply.v1", reply).expect("told");
+    for status in ["pending", "applied"] {
+        let data = json!({"price_set": name, "nozzle": 3, "unit_price_micros": 7_600_000, "status": status,
+            "at": from.to_string()});
+        let record = play.station.record("fuel.price.applied.v1", data);
+        play.send(&record).expect("stored");
+        let set = play.act(|act| act.price_sets(STATION)).expect("reads").remove(0);
+        assert_eq!(set["nozzles"], json!([{"nozzle": 3, "unit_price_micros": 7_600_000, "status": status}]));
+        assert_eq!((&set["prices"], &set["result"]), (&prices, &json!("scheduled")));
+    }
+    assert_eq!(refused(play.act(|act| act.set_prices("st-9", from, &[("92", price)]))), "unknown_station");
+}
+
+#[test]
+fn a_pump_that_runs_over_the_limit_costs_the_driver_nothing_and_is_named_in_the_reconciliation() {
+    let mut play = play();
+    let driver = play.member(1).expect("logs in");
+    let wanted = play.wanted(3, amount(20_000)).expect("a nozzle");
+    let order = play.buy(&driver, &wanted).expect("buys");
+    let record = play.sale(Some(&order), 3, Volume::new(26_850));
+    play.send(&record).expect("stored");
+    let end = play.view(&order).expect("an order")["end"].take();
+    assert_eq!((end["amount_minor"].as_i64(), end["charged_minor"].as_i64()), (Some(20_003), Some(20_000)));
+    let day = reference_platform::calendar::Day::of(play.now);
+    let found = reference_platform::reconcile::reconcile(&play.act(|act| act.day_books(day)).expect("reads"));
+    let found: Vec<_> = found.iter().map(|difference| difference.kind).collect();
+    assert_eq!(found, [reference_platform::reconcile::Kind::LimitOverrun]);
+    balanced(&mut play);
 }
 
 #[test]

@@ -71,8 +71,14 @@ async fn a_driver_pays_watches_and_is_refunded_and_the_trace_shows_the_whole_way
     ] {
         assert!(trace.contains(step), "{step}");
     }
-    for path in ["/", "/dashboard/orders", "/dashboard/money", "/dashboard/reconciliation?day=2026-11-21"] {
+    for path in
+        ["/", "/dashboard/orders", "/dashboard/figures", "/dashboard/money", "/dashboard/reconciliation?day=2026-11-21"]
+    {
         assert_eq!(bed.raw("GET", path, &[], "").await.status, 200, "{path}");
+    }
+    let figures = bed.raw("GET", "/dashboard/figures", &[], "").await.body.to_string();
+    for said in ["100.0 %", "Fuelled of ended", "Hour", "Grade", "commission of level 2"] {
+        assert!(figures.contains(said), "{said}");
     }
     bed.platform.stop().await;
 }
@@ -87,6 +93,37 @@ async fn nobody_sees_or_ends_the_order_of_another() {
         let reply = bed.call(method, &format!("/api/v1/orders/{order}{path}"), &json!({})).await;
         assert_eq!((reply.status, reply.body["error"].as_str()), (403, Some("not_yours")), "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn staff_give_a_driver_a_fleets_card_and_block_it() {
+    let mut bed = Bed::new(None).await;
+    let member = bed.log_in("13800005678").await["member_id"].take();
+    let driver = bed.token.clone();
+    let staff = bed.platform.staff_token().to_owned();
+    bed.token = Some(staff.clone());
+    let fleet = bed.call("POST", "/api/v1/staff/fleets", &json!({"name": "Carriers", "credit_minor": 50_000})).await;
+    let card = json!({"account_id": fleet.body["account_id"], "member_id": member, "grades": ["92"],
+        "fill_limit_minor": 20_000, "day_limit_minor": 30_000});
+    let card =
+        bed.call("POST", "/api/v1/staff/cards", &card).await.body["card_id"].as_str().expect("a card").to_owned();
+    bed.token = driver.clone();
+    let code = bed.code().await;
+    for (key, blocked, outcome) in [("key-00000001", None, "paid"), ("key-00000002", Some(true), "card_refused")] {
+        let wanted = json!({"qr_token": code, "limit": {"amount_minor": 10_000}, "idempotency_key": key,
+            "unit_price_micros": 7_450_000, "pay_with": card});
+        let order =
+            bed.call("POST", "/api/v1/orders", &wanted).await.body["order_id"].as_str().expect("an id").to_owned();
+        if let Some(blocked) = blocked {
+            bed.token = Some(staff.clone());
+            let path = format!("/api/v1/staff/cards/{card}");
+            assert_eq!(bed.call("POST", &path, &json!({"blocked": blocked})).await.status, 204);
+            bed.token = driver.clone();
+        }
+        let paid = bed.call("POST", &format!("/api/v1/orders/{order}/pay"), &json!({})).await.body;
+        assert_eq!(paid["error"].as_str().or(paid["state"].as_str()), Some(outcome), "{paid}");
+    }
+    assert_eq!(bed.call("POST", "/api/v1/staff/fleets", &json!({"name": "x", "credit_minor": 1})).await.status, 401);
 }
 
 #[tokio::test]

@@ -19,8 +19,16 @@ const ENDING: &str = ".jsonl";
 pub struct LinesFile {
     directory: PathBuf,
     name: String,
-    last: u64,
+    last: Last,
     open: Option<Open>,
+}
+
+/// The last record of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Last {
+    sequence: u64,
+    /// Empty where there is none.
+    hash: String,
 }
 
 #[derive(Debug)]
@@ -38,14 +46,17 @@ impl LinesFile {
     /// Where the directory cannot be used, or a file in it is none of these.
     pub fn open(directory: &Path, name: &str) -> io::Result<Self> {
         std::fs::create_dir_all(directory)?;
-        let mut last = 0;
+        let mut last = Last::default();
         for entry in std::fs::read_dir(directory)? {
             let path = entry?.path();
             let file_name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let day = file_name.strip_prefix(name).and_then(|rest| rest.strip_suffix(ENDING));
             if day.is_some_and(|day| day.len() == "-2026-11-21".len() && day.starts_with('-')) {
                 // All of them: the clock may have stepped back over midnight.
-                last = last.max(mend(&path)?);
+                let here = mend(&path)?;
+                if here.sequence > last.sequence {
+                    last = here;
+                }
             }
         }
         Ok(Self { directory: directory.into(), name: name.into(), last, open: None })
@@ -54,7 +65,28 @@ impl LinesFile {
     /// Sequence of the last record that is on disk; 0 for none.
     #[must_use]
     pub const fn last(&self) -> u64 {
-        self.last
+        self.last.sequence
+    }
+
+    /// Refuses files that hold other books than these: what is numbered alike in both would be left out. `known` gives the hash that these
+    /// books have at a sequence, `None` where they have no such record, or no longer.
+    ///
+    /// # Errors
+    /// Which file to move away, and why.
+    pub fn check(&self, known: Option<&str>, newest: u64) -> io::Result<()> {
+        let Last { sequence, hash } = &self.last;
+        let is_ours = match known {
+            Some(known) => hash.is_empty() || hash == known,
+            None => *sequence <= newest,
+        };
+        if is_ours {
+            return Ok(());
+        }
+        let (directory, name) = (self.directory.display(), &self.name);
+        let text = format!(
+            "{directory}: the files {name}-*{ENDING} hold record {sequence:012} of other books than this station's: move them away"
+        );
+        Err(io::Error::new(io::ErrorKind::InvalidData, text))
     }
 
     /// Writes the records that are not there yet into the file of this day (`2026-11-21`), durably.
@@ -63,8 +95,8 @@ impl LinesFile {
     /// Then none of them counts as written; the next call begins anew.
     pub fn append(&mut self, rows: &[ConsumerRow], day: &str) -> io::Result<()> {
         let mut lines = Vec::new();
-        let mut last = self.last;
-        for row in rows.iter().filter(|row| row.sequence > self.last) {
+        let mut last = self.last.sequence;
+        for row in rows.iter().filter(|row| row.sequence > self.last.sequence) {
             lines.extend_from_slice(&row.bytes);
             lines.push(b'\n');
             last = row.sequence;
@@ -83,7 +115,7 @@ impl LinesFile {
             return Err(why);
         }
         open.whole += u64::try_from(lines.len()).unwrap_or(u64::MAX);
-        self.last = last;
+        self.last.sequence = last;
         Ok(())
     }
 
@@ -99,8 +131,8 @@ impl LinesFile {
     }
 }
 
-/// Takes half a line away from the end, and gives the sequence of the last whole one; 0 for an empty file.
-fn mend(path: &Path) -> io::Result<u64> {
+/// Takes half a line away from the end, and gives the last whole one; sequence 0 for an empty file.
+fn mend(path: &Path) -> io::Result<Last> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let length = file.metadata()?.len();
     let from = length.saturating_sub(TAIL);
@@ -111,14 +143,15 @@ fn mend(path: &Path) -> io::Result<u64> {
         if from > 0 {
             return Err(foreign(path));
         }
-        return cut(&file, 0, length).map(|()| 0);
+        return cut(&file, 0, length).map(|()| Last::default());
     };
     let whole = from + u64::try_from(end).unwrap_or(0) + 1;
     cut(&file, whole, length)?;
     let begin = tail[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |before| before + 1);
     let line: Option<Value> = serde_json::from_slice(&tail[begin..end]).ok();
-    let sequence = line.as_ref().and_then(|line| line.get("sequence")).and_then(Value::as_str);
-    sequence.and_then(|text| text.parse().ok()).ok_or_else(|| foreign(path))
+    let text = |name| line.as_ref().and_then(|line| line.get(name)).and_then(Value::as_str);
+    let sequence = text("sequence").and_then(|text| text.parse().ok()).ok_or_else(|| foreign(path))?;
+    Ok(Last { sequence, hash: text("hash").unwrap_or_default().to_owned() })
 }
 
 fn cut(file: &File, whole: u64, length: u64) -> io::Result<()> {

@@ -236,25 +236,20 @@ impl Task {
                 let file = open.take();
                 let (directory, name) = (directory.clone(), self.consumer.name.clone());
                 let day = local_day(self.station.clock.now().utc, self.station.utc_offset_minutes);
-                let rows = rows.to_vec();
+                let (rows, database) = (rows.to_vec(), self.station.database.clone());
                 let written = blocking(move || {
                     let mut file = match file {
                         Some(file) => file,
-                        None => {
-                            let file = LinesFile::open(&directory, &name)?;
-                            info!(consumer = name, last = file.last(), "its files are whole");
-                            file
-                        }
+                        None => open_lines(&database, &directory, &name)?,
                     };
-                    file.append(&rows, &day).map(|()| file)
+                    file.append(&rows, &day).map(|()| file).map_err(|why| why.to_string())
                 });
-                match written.await {
-                    Ok(Ok(file)) => {
+                match written.await.map_err(|fault| fault.to_string()).and_then(|written| written) {
+                    Ok(file) => {
                         *open = Some(file);
                         Ok(())
                     }
-                    Ok(Err(why)) => Err((Failure::Unavailable, why.to_string())),
-                    Err(fault) => Err((Failure::Unavailable, fault.to_string())),
+                    Err(why) => Err((Failure::Unavailable, why)),
                 }
             }
         };
@@ -273,6 +268,16 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 fn local_day(now: UtcTime, utc_offset_minutes: i32) -> String {
     let local = now.plus_ms(i64::from(utc_offset_minutes) * 60_000).to_string();
     local.chars().take("2026-11-21".len()).collect()
+}
+
+/// Opens a consumer's files, if they hold records of these books.
+fn open_lines(database: &Path, directory: &Path, name: &str) -> Result<LinesFile, String> {
+    let file = LinesFile::open(directory, name).map_err(|why| why.to_string())?;
+    let known = Store::reader(database).and_then(|reader| reader.hash_at(file.last()));
+    let (hash, newest) = known.map_err(|fault| fault.to_string())?;
+    file.check(hash.as_deref(), newest).map_err(|why| why.to_string())?;
+    info!(consumer = name, last = file.last(), "its files are whole");
+    Ok(file)
 }
 
 /// A client with what the files hold now.

@@ -138,6 +138,28 @@ async fn a_push_gives_each_record_once_in_sequence_and_passes_over_the_one_that_
     assert!(alarm.text.contains("000000000007") && alarm.text.contains("422"), "{}", alarm.text);
 }
 
+/// Away at its first request, and says so in two megabytes.
+async fn wordy(State(erp): State<Erp>, body: Bytes) -> (StatusCode, Vec<u8>) {
+    let events: Vec<Value> = serde_json::from_slice(&body).expect("a JSON array");
+    let mut requests = erp.requests.lock().expect("not poisoned");
+    *requests += 1;
+    if *requests == 1 {
+        return (StatusCode::SERVICE_UNAVAILABLE, vec![b'x'; 2 * 1024 * 1024]);
+    }
+    erp.taken.lock().expect("not poisoned").extend(events.iter().map(sequence));
+    (StatusCode::OK, vec![b'x'; 2 * 1024 * 1024])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_with_a_long_page_is_no_consent() {
+    let (scene, erp) = (Scene::new(), Erp::default());
+    scene.records(1..=20).await;
+    let consumer = push_to(Router::new().route("/in", post(wordy)).with_state(erp.clone())).await;
+    let _task = scene.start(&consumer).await;
+    scene.taken("erp", 20).await;
+    assert_eq!(*erp.taken.lock().expect("not poisoned"), (1..=20).collect::<Vec<u64>>());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_go_on_after_a_crash_between_file_and_cursor() {
     let scene = Scene::new();
@@ -159,6 +181,29 @@ async fn lines_go_on_after_a_crash_between_file_and_cursor() {
     let _task = scene.start(&lines).await;
     scene.taken("erp", 200).await;
     assert_eq!(scene.lines(), (1..=200).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn files_of_other_books_are_not_gone_on_with() {
+    let scene = Scene::new();
+    scene.records(1..=10).await;
+    let (database, directory) = (scene.home.path().join(FILE_NAME), scene.home.path().join("lines"));
+    std::fs::create_dir(&directory).expect("a directory");
+    let reader = Store::reader(&database).expect("reads");
+    let rows = reader.page(0, &["fuel.audit.v1".into()], 100).expect("a page").rows;
+    let ours = String::from_utf8(rows[3].bytes.clone()).expect("text");
+    let hash = reader.hash_at(4).expect("reads").0.expect("a hash");
+    // As left by a station whose books were lost: the same number for another record, or one that is not reached yet.
+    for (line, is_ours) in [
+        (ours.clone(), true),
+        (ours.replace(&hash, &"0".repeat(64)), false),
+        (ours.replace("000000000004", "000000000011"), false),
+    ] {
+        std::fs::write(directory.join("erp-2026-11-20.jsonl"), format!("{line}\n")).expect("writes");
+        let opened = open_lines(&database, &directory, "erp");
+        assert_eq!(opened.is_ok(), is_ours, "{line}: {opened:?}");
+        assert!(is_ours || opened.expect_err("foreign").contains("move them away"));
+    }
 }
 
 /// Takes the connection and never answers.

@@ -1,6 +1,7 @@
 //! The platform's own pages: stations with their nozzles, orders, money, reconciliation, and one order's whole way with its times.
 
 use super::call::Problem;
+use crate::books::Trouble;
 use crate::calendar::Day;
 use crate::reconcile::reconcile;
 use crate::shared::{Shared, now};
@@ -12,9 +13,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
 
-type Page = Result<axum::response::Html<String>, Problem>;
+pub(super) type Page = Result<axum::response::Html<String>, Problem>;
 
-fn page(title: &str, refresh: bool, content: &Markup) -> Page {
+pub(super) fn page(title: &str, refresh: bool, content: &Markup) -> Page {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
@@ -28,7 +29,7 @@ fn page(title: &str, refresh: bool, content: &Markup) -> Page {
             body {
                 nav aria-label="Pages" {
                     a href="/" { "Stations" } a href="/dashboard/orders" { "Orders" }
-                    a href="/dashboard/money" { "Money" } a href="/dashboard/reconciliation" { "Reconciliation" }
+                    a href="/dashboard/figures" { "Figures" } a href="/dashboard/money" { "Money" } a href="/dashboard/reconciliation" { "Reconciliation" }
                 }
                 h1 { (title) }
                 (content)
@@ -38,12 +39,12 @@ fn page(title: &str, refresh: bool, content: &Markup) -> Page {
     Ok(axum::response::Html(markup.into_string()))
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("–")
 }
 
 /// Minor units of a JSON member as yuan.
-fn yuan(value: &Value) -> String {
+pub(super) fn yuan(value: &Value) -> String {
     value.as_i64().map_or("–".into(), |minor| Money::new(minor).major(Currency::CNY))
 }
 
@@ -57,9 +58,15 @@ fn litres(value: &Value) -> String {
 }
 
 pub async fn stations(State(shared): State<Arc<Shared>>) -> Page {
-    let stations = shared.read(|act| act.stations_view()).await?;
+    let stations = shared.read(|act| {
+        let stations = act.stations_view()?.into_iter();
+        stations
+            .map(|station| Ok((act.price_sets(text(&station["station_id"]))?, station)))
+            .collect::<Result<Vec<_>, Trouble>>()
+    });
+    let stations = stations.await?;
     let content = html! {
-        @for station in &stations {
+        @for (price_sets, station) in &stations {
             h2 { (text(&station["name"]["zh"])) " · " (text(&station["name"]["en"])) " (" (text(&station["station_id"])) ")" }
             p class=(if station["online"] == true { "good" } else { "bad" }) {
                 @if station["online"] == true { "online" } @else { "offline" }
@@ -86,10 +93,44 @@ pub async fn stations(State(shared): State<Arc<Shared>>) -> Page {
                     }
                 }
             }
+            @if !price_sets.is_empty() { (prices(price_sets)) }
         }
         @if stations.is_empty() { p { "No station is entered." } }
     };
     page("Stations", true, &content)
+}
+
+/// Price sets, and what each nozzle says of them.
+fn prices(sets: &[Value]) -> Markup {
+    let each = |list: &Value, name: &str, more: &str| {
+        let one = |item: &Value| {
+            format!(
+                "{} {}{}",
+                item[name].to_string().trim_matches('"'),
+                price(&item["unit_price_micros"]),
+                more_of(item, more)
+            )
+        };
+        list.as_array().into_iter().flatten().map(one).collect::<Vec<_>>().join(", ")
+    };
+    html! {
+        table {
+            thead { tr { th { "Price set" } th { "From" } th { "Prices" } th { "Station says" } th { "Nozzles" } } }
+            tbody {
+                @for set in sets {
+                    tr {
+                        td { (text(&set["price_set"])) } td.time { (text(&set["effective_at"])) } td { (each(&set["prices"], "grade", "")) }
+                        td { @if set["result"].is_null() { "no answer yet" } @else { (text(&set["result"])) " " (set["detail"].as_str().unwrap_or("")) } }
+                        td { (each(&set["nozzles"], "nozzle", "status")) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn more_of(item: &Value, name: &str) -> String {
+    item[name].as_str().map_or(String::new(), |word| format!(" {word}"))
 }
 
 fn holds(holds: &Value) -> String {
@@ -147,13 +188,25 @@ pub struct WhichDay {
     day: Option<String>,
 }
 
+impl WhichDay {
+    /// Today where none is named.
+    pub(super) fn day(&self) -> Day {
+        self.day.as_deref().and_then(Day::parse).unwrap_or(Day::of(now()))
+    }
+}
+
+/// Links to the days that have something.
+pub(super) fn day_links(path: &str, days: &[Day]) -> Markup {
+    html! { p { @for day in days { a href={ (path) "?day=" (day.date()) } { (day.date()) } " " } } }
+}
+
 pub async fn reconciliation(State(shared): State<Arc<Shared>>, Query(which): Query<WhichDay>) -> Page {
-    let day = which.day.as_deref().and_then(Day::parse).unwrap_or(Day::of(now()));
+    let day = which.day();
     let (books, days) = shared.read(move |act| Ok((act.day_books(day)?, act.days()?))).await?;
     let found = reconcile(&books);
     let sum = |amounts: &mut dyn Iterator<Item = i64>| Money::new(amounts.sum()).major(Currency::CNY);
     let content = html! {
-        p { @for day in &days { a href={ "/dashboard/reconciliation?day=" (day.date()) } { (day.date()) } " " } }
+        (day_links("/dashboard/reconciliation", &days))
         table {
             thead { tr { th { "Books" } th.figure { "Lines" } th.figure { "Sum" } } }
             tbody {

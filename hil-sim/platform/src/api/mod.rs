@@ -4,6 +4,7 @@ mod call;
 mod dashboard;
 mod driver;
 mod events;
+mod figures;
 mod page;
 mod rate;
 mod staff;
@@ -47,11 +48,16 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/staff/withdrawals/{withdrawal_id}", post(staff::review))
         .route("/api/v1/staff/sales/{sale_id}/correction", post(staff::correct))
         .route("/api/v1/staff/stations/{station_id}/prices", post(staff::prices))
+        .route("/api/v1/staff/fleets", post(staff::fleet))
+        .route("/api/v1/staff/cards", post(staff::card))
+        .route("/api/v1/staff/cards/{card_id}", post(staff::block))
         .route("/callback/sandbox", post(station::callback))
         .route("/fuel/v1/stations/{station_id}/events", post(station::events))
         .route("/fuel/v1/enrol", post(station::enrol))
         .route("/", get(dashboard::stations))
         .route("/dashboard/orders", get(dashboard::orders))
+        .route("/dashboard/figures", get(figures::day))
+        .route("/dashboard/distributors/{member_id}", get(figures::distributor))
         .route("/dashboard/money", get(dashboard::money))
         .route("/dashboard/reconciliation", get(dashboard::reconciliation))
         .route("/trace/{order_id}", get(dashboard::trace))

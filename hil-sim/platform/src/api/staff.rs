@@ -1,6 +1,7 @@
-//! What only a person of the platform may do, with the staff's token: decide on withdrawals, correct sales, set prices.
+//! What only a person of the platform may do, with the staff's token: decide on withdrawals, correct sales, set prices, run fleets' cards.
 
 use super::call::{Answer, Problem, parse};
+use crate::books::NewCard;
 use crate::platform::is_token;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
@@ -85,4 +86,66 @@ pub async fn prices(
         act.set_prices(&station, effective, &prices)
     };
     Ok(Json(json!({"price_set": shared.write(work).await?})))
+}
+
+#[derive(Deserialize)]
+struct Fleet {
+    name: String,
+    credit_minor: Money,
+}
+
+pub async fn fleet(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Answer {
+    check(&shared, &headers)?;
+    let Fleet { name, credit_minor } = parse(&body)?;
+    if credit_minor < Money::ZERO {
+        return Err(Refusal::new("malformed", "a credit is not below nothing").with("at", "/credit_minor").into());
+    }
+    Ok(Json(json!({"account_id": shared.write(move |act| act.open_fleet(&name, credit_minor)).await?})))
+}
+
+#[derive(Deserialize)]
+struct Card {
+    account_id: String,
+    member_id: String,
+    #[serde(default)]
+    grades: Vec<String>,
+    fill_limit_minor: Money,
+    day_limit_minor: Money,
+}
+
+pub async fn card(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Answer {
+    check(&shared, &headers)?;
+    let asked: Card = parse(&body)?;
+    if !asked.fill_limit_minor.is_positive() || !asked.day_limit_minor.is_positive() {
+        return Err(Refusal::new("malformed", "a card's limits are above nothing").into());
+    }
+    let work = move |act: &mut crate::books::Act<'_>| {
+        act.member(&asked.member_id)?;
+        let grades: Vec<&str> = asked.grades.iter().map(String::as_str).collect();
+        act.issue_card(&NewCard {
+            account_id: &asked.account_id,
+            member_id: &asked.member_id,
+            grades: &grades,
+            fill_limit: asked.fill_limit_minor,
+            day_limit: asked.day_limit_minor,
+        })
+    };
+    Ok(Json(json!({"card_id": shared.write(work).await?})))
+}
+
+#[derive(Deserialize)]
+struct Blocked {
+    blocked: bool,
+}
+
+pub async fn block(
+    State(shared): State<Arc<Shared>>,
+    Path(card): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    check(&shared, &headers)?;
+    let Blocked { blocked } = parse(&body)?;
+    shared.write(move |act| act.block_card(&card, blocked)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -53,8 +53,14 @@ impl Act<'_> {
     /// Issues a card.
     ///
     /// # Errors
-    /// [`Trouble::Books`].
+    /// `malformed` if there is no such account.
     pub fn issue_card(&mut self, card: &NewCard<'_>) -> Result<String, Trouble> {
+        let sql = "SELECT count(*) FROM card_account WHERE card_account_id = ?1";
+        if self.number(sql, [card.account_id])? == 0 {
+            return Err(Refusal::new("malformed", format!("no account {}", card.account_id))
+                .with("at", "/account_id")
+                .into());
+        }
         let id = self.name("k");
         self.run(
             "INSERT INTO card (card_id, card_account_id, grades, fill_limit_minor, day_limit_minor) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -62,6 +68,18 @@ impl Act<'_> {
         )?;
         self.run("INSERT INTO card_relation VALUES (?1, ?2)", [id.as_str(), card.member_id])?;
         Ok(id)
+    }
+
+    /// Blocks a card, or takes that back. Orders that it has paid go on.
+    ///
+    /// # Errors
+    /// `malformed` if there is no such card.
+    pub fn block_card(&self, card_id: &str, blocked: bool) -> Result<(), Trouble> {
+        let state = if blocked { "blocked" } else { "active" };
+        match self.run("UPDATE card SET state = ?2 WHERE card_id = ?1", [card_id, state])? {
+            0 => Err(Refusal::new("malformed", format!("no card {card_id}")).into()),
+            _ => Ok(()),
+        }
     }
 
     /// Holds an order's money on a card.

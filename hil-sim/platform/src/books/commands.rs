@@ -25,6 +25,16 @@ const NEVER_TAKEN_IN: [&str; 7] =
     ["bad_signature", "wrong_station", "from_the_future", "too_old", "unsupported", "malformed", "too_large"];
 /// Commands other than orders and prices are too old after this (contract section 9).
 const COMMAND_AGE_MS: i64 = 5 * 60_000;
+/// A station that is heard and has not answered for so long may never have got the command.
+const ANSWER_WITHIN_MS: i64 = 30_000;
+/// Without an answer, and an answer is still wanted (`?1` is the present). An order until it has its end, however old it is: a station that
+/// never knew it says `expired` and releases it. One that its driver has cancelled not before its time is over by every clock, lest it be
+/// armed for nobody. Everything else until it is too old.
+const WANTED: &str = "result IS NULL AND CASE kind
+    WHEN 'fuel.order.authorise.v1' THEN EXISTS (SELECT 1 FROM fuel_order AS o WHERE o.order_id = command.order_id
+        AND o.state NOT IN ('completed', 'released', 'cancelled', 'expired') AND (o.expires_ms + 60000 < ?1 OR NOT EXISTS
+            (SELECT 1 FROM step AS s WHERE s.order_id = o.order_id AND s.step = 'cancel_asked')))
+    ELSE until_ms > ?1 END";
 
 impl Act<'_> {
     /// Signs a command and queues it. `until`: when the station will call it too old; 5 minutes where nothing is said.
@@ -74,7 +84,7 @@ impl Act<'_> {
     /// # Errors
     /// [`Trouble::Books`].
     pub fn commands_to_send(&self) -> Result<Vec<ToSend>, Trouble> {
-        let sql = "SELECT number, station_id, token FROM command WHERE sent = 0 ORDER BY number LIMIT 100";
+        let sql = "SELECT number, station_id, token FROM command WHERE sent_ms IS NULL ORDER BY number LIMIT 100";
         self.rows(sql, [], |row| Ok(ToSend { number: row.get(0)?, station_id: row.get(1)?, token: row.get(2)? }))
     }
 
@@ -83,7 +93,7 @@ impl Act<'_> {
     /// # Errors
     /// [`Trouble::Books`].
     pub fn command_sent(&self, number: i64) -> Result<(), Trouble> {
-        self.run("UPDATE command SET sent = 1 WHERE number = ?1", [number])?;
+        self.run("UPDATE command SET sent_ms = ?2 WHERE number = ?1", params![number, self.now_ms()])?;
         let sql = "SELECT order_id FROM command WHERE number = ?1 AND kind = 'fuel.order.authorise.v1'";
         if let Some(Some(order)) = self.row(sql, [number], |row| row.get::<_, Option<String>>(0))? {
             self.step(&order, "command_sent", None)?;
@@ -96,13 +106,30 @@ impl Act<'_> {
     /// # Errors
     /// [`Trouble::Books`].
     pub fn send_unanswered_again(&self) -> Result<(), Trouble> {
-        self.run("UPDATE command SET sent = 0 WHERE sent = 1 AND result IS NULL AND until_ms > ?1", [self.now_ms()])?;
+        self.run(&format!("UPDATE command SET sent_ms = NULL WHERE {WANTED}"), [self.now_ms()])?;
         Ok(())
+    }
+
+    /// Sends again what a station that is heard has not answered for half a minute: a broker may have lost it, or the station was too busy
+    /// for it. Gives how many. To be called every few seconds.
+    ///
+    /// # Errors
+    /// [`Trouble::Books`].
+    pub fn send_overdue_again(&self) -> Result<usize, Trouble> {
+        let sql = format!(
+            "UPDATE command SET sent_ms = NULL WHERE {WANTED} AND sent_ms <= ?2
+             AND (SELECT online FROM station AS s WHERE s.station_id = command.station_id)"
+        );
+        self.run(&sql, [self.now_ms(), self.now_ms() - ANSWER_WITHIN_MS])
     }
 
     /// Takes a reply. The first one counts; the same again changes nothing.
     pub(super) fn take_reply(&mut self, station_id: &str, reply: &ReplyData, whole: &Value) -> Result<(), Trouble> {
         let Some(id) = &reply.command_id else { return Ok(()) };
+        if reply.result == "overloaded" {
+            // No answer yet: a station too busy to take it in releases nothing, and takes it when it comes again.
+            return Ok(());
+        }
         let sql = "UPDATE command SET result = ?3 WHERE command_id = ?1 AND station_id = ?2 AND result IS NULL RETURNING kind, order_id";
         let taken = self.row(sql, params![id, station_id, reply.result], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))

@@ -7,6 +7,7 @@ mod commands;
 mod commission;
 mod coupon;
 mod enrol;
+mod figures;
 mod group;
 mod ingest;
 mod invoice;
@@ -25,6 +26,7 @@ mod wallet;
 pub use cards::NewCard;
 pub use coupon::Coupon;
 pub use enrol::{Enrolled, Proof};
+pub use figures::{Abandoned, DayFigures, Distributor, Share};
 pub use ingest::Answer;
 pub use ingest::Refusals;
 pub use ledger::Account;
@@ -42,6 +44,9 @@ use forecourt::time::UtcTime;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, Transaction, TransactionBehavior};
 use std::path::Path;
 
+/// Of `schema.sql`; one more with every change of it. There are no migrations: this is a reference, its books are for showing.
+const VERSION: i64 = 2;
+
 /// Why something was not done; then nothing of it was.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
@@ -54,6 +59,11 @@ pub enum Trouble {
     /// What the books hold cannot be read back.
     #[error("the platform's books hold what cannot be read: {0}")]
     Unreadable(#[from] serde_json::Error),
+    /// A file that another version made.
+    #[error(
+        "these books are of version {0} and this platform writes version {VERSION}: move platform.db away, or run the platform that made it"
+    )]
+    OtherVersion(i64),
     /// A file of keys or certificates.
     #[error("the platform's keys: {0}")]
     Keys(String),
@@ -100,7 +110,14 @@ impl Books {
         db.set_prepared_statement_cache_capacity(128);
         let empty: bool = db.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?;
         if empty {
-            db.execute_batch(&format!("BEGIN; {} COMMIT;", include_str!("schema.sql")))?;
+            db.execute_batch(&format!(
+                "BEGIN; {} PRAGMA user_version = {VERSION}; COMMIT;",
+                include_str!("schema.sql")
+            ))?;
+        }
+        let version = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version != VERSION {
+            return Err(Trouble::OtherVersion(version));
         }
         Ok(Self { db, ids: UuidMaker::new(seed), secrets })
     }
@@ -183,5 +200,23 @@ impl Act<'_> {
     /// A new name such as `c-019a…`, not to be guessed.
     fn name(&mut self, prefix: &str) -> String {
         format!("{prefix}-{}", self.ids.make(self.now).simple())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rehearsal::open_secrets;
+
+    #[test]
+    fn books_are_opened_again_and_those_of_another_version_are_refused_in_words() {
+        let home = tempfile::tempdir().expect("a directory");
+        let file = home.path().join("platform.db");
+        for _ in 0..2 {
+            Books::open(Some(&file), open_secrets().expect("keys"), [4; 32]).expect("opens");
+        }
+        Connection::open(&file).and_then(|db| db.execute_batch("PRAGMA user_version = 1")).expect("changes");
+        let refused = Books::open(Some(&file), open_secrets().expect("keys"), [4; 32]).expect_err("another version");
+        assert!(refused.to_string().contains("move platform.db away"), "{refused}");
     }
 }

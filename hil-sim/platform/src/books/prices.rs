@@ -38,6 +38,32 @@ impl Act<'_> {
         Ok(price_set)
     }
 
+    /// The newest price sets of a station, with its answer and what each nozzle has said of them since.
+    ///
+    /// # Errors
+    /// [`Trouble::Books`]; [`Trouble::Unreadable`] for what was stored otherwise.
+    pub fn price_sets(&self, station_id: &str) -> Result<Vec<Value>, Trouble> {
+        let sql = "SELECT price_set, effective_ms, prices, reply FROM price_set WHERE station_id = ?1 ORDER BY rowid DESC LIMIT 5";
+        let sets = self.rows(sql, [station_id], |row| {
+            let texts: (String, String, Option<String>) = (row.get(0)?, row.get(2)?, row.get(3)?);
+            Ok((texts, UtcTime::from_unix_ms(row.get(1)?)))
+        })?;
+        let view = |((name, prices, reply), effective): ((String, String, Option<String>), UtcTime)| {
+            let sql = "SELECT nozzle, unit_price_micros, status FROM price_applied WHERE price_set = ?1 AND station_id = ?2 ORDER BY nozzle";
+            let nozzles = self.rows(sql, [name.as_str(), station_id], |row| {
+                let (nozzle, price, status): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok(json!({"nozzle": nozzle, "unit_price_micros": price, "status": status}))
+            })?;
+            let prices: Value = serde_json::from_str(&prices)?;
+            let reply: Value = reply.map_or(Ok(Value::Null), |reply| serde_json::from_str(&reply))?;
+            Ok(
+                json!({"price_set": name, "effective_at": effective.to_string(), "prices": prices, "result": reply["result"],
+                "detail": reply["detail"], "nozzles": nozzles}),
+            )
+        };
+        sets.into_iter().map(view).collect()
+    }
+
     /// A nozzle's confirmation.
     pub(super) fn take_price_applied(&self, station_id: &str, data: &Value) -> Result<(), Trouble> {
         let text = |name: &str| data[name].as_str().unwrap_or("");

@@ -282,10 +282,11 @@ CREATE TABLE command (
     order_id   TEXT,
     token      TEXT    NOT NULL,
     until_ms   INTEGER NOT NULL,
-    sent       INTEGER NOT NULL DEFAULT 0,
-    result     TEXT
+    sent_ms    INTEGER,                     -- null while it is to be sent
+    result     TEXT                         -- the answer's
 ) STRICT;
-CREATE INDEX command_to_send ON command (number) WHERE sent = 0;
+CREATE INDEX command_to_send ON command (number) WHERE sent_ms IS NULL;
+CREATE INDEX command_unanswered ON command (sent_ms) WHERE result IS NULL;
 
 -- Enrolment of stations.
 CREATE TABLE enrolment (station_id TEXT PRIMARY KEY REFERENCES station, code_mac TEXT, wrong INTEGER NOT NULL DEFAULT 0, locked_until_ms INTEGER NOT NULL DEFAULT 0) STRICT;

@@ -53,6 +53,10 @@ impl Act<'_> {
             return self.dispute(station_id, &format!("sale {} stands in two records", sale.sale_id));
         }
         let sale_id = sale.sale_id.to_string();
+        if self.currency_of(station_id)?.as_deref() != Some(&sale.currency) {
+            return self
+                .dispute(station_id, &format!("sale {sale_id} is in {}, not in the station's money", sale.currency));
+        }
         let order_id = sale.order_id.as_ref().map(forecourt::ids::OrderId::as_str);
         self.run(
             "INSERT INTO sale (sale_id, station_id, sequence, order_id, basis, nozzle, grade, unit_price_micros, volume_ml, amount_minor,

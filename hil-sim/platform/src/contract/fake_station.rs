@@ -16,6 +16,7 @@ pub const STATION: &str = "st-1";
 /// Ids are counted, so that tests repeat.
 #[derive(Debug)]
 pub struct FakeStation {
+    name: &'static str,
     ids: u128,
     sequence: u64,
     prevhash: String,
@@ -31,7 +32,13 @@ impl FakeStation {
     /// A station that has said nothing yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { ids: 0, sequence: 0, prevhash: "0".repeat(64) }
+        Self { name: STATION, ids: 0, sequence: 0, prevhash: "0".repeat(64) }
+    }
+
+    /// Another station than [`STATION`]; its ids are its own.
+    #[must_use]
+    pub fn named(name: &'static str) -> Self {
+        Self { name, ids: 1 << 32, ..Self::new() }
     }
 
     /// The next id.
@@ -43,7 +50,7 @@ impl FakeStation {
     /// An event that is no durable record.
     pub fn event(&mut self, kind: &str, data: Value) -> Value {
         json!({
-            "specversion": "1.0", "id": self.id(), "source": format!("/stations/{STATION}"), "type": kind,
+            "specversion": "1.0", "id": self.id(), "source": format!("/stations/{}", self.name), "type": kind,
             "time": "2026-11-21T08:31:10.120Z", "datacontenttype": "application/json",
             "bootid": "019aa7c4-0000-7000-8000-ffffffffffff", "data": data,
         })
