@@ -521,3 +521,30 @@ fn fuel_taken_by_hand_leaves_the_next_lift_alone() {
     world.commit_all();
     assert_eq!(world.pumps[0].authorised.len(), 1, "a driver stands at a dead pump");
 }
+
+#[test]
+fn an_order_in_review_keeps_its_deadline_however_often_the_pump_is_read() {
+    let mut world = World::new();
+    world.pay("o1", 4, Limit::Amount(Money::new(1_634)));
+    world.commit_all();
+    world.pumps[1].lift(NozzleId(4));
+    world.commit_all();
+    world.pumps[1].lose();
+    world.run();
+    // Nothing flowed on the order; then somebody takes more than its limit by hand.
+    world.pumps[1].hang_up();
+    world.pumps[1].manual(NozzleId(4), 2_220);
+    world.pumps[1].reconnect();
+    world.commit_all();
+    assert_eq!(world.phase("o1"), "review");
+    world.pass(3_600);
+    world.pumps[1].power_cycle();
+    world.run();
+    world.pumps[1].reconnect();
+    world.commit_all();
+    assert_eq!(world.phase("o1"), "review");
+    world.pass(23 * 3_600);
+    world.commit_all();
+    assert_eq!(reason(&world, "o1"), ReleaseReason::Fault);
+    assert_eq!(world.books.explained(NozzleId(4)), 2_220);
+}
