@@ -173,7 +173,9 @@ pub fn sentence(outcome: &Outcome, layout: &Layout) -> String {
         Outcome::NothingToStop => "nothing flows there that this controller could stop".into(),
         Outcome::Held => "held; orders that waited there are released".into(),
         Outcome::Unheld => "no longer held".into(),
-        Outcome::OnSiteOnly => "a hold stands that only a person at the station may lift".into(),
+        Outcome::OnSiteOnly { nozzles } => {
+            format!("a hold stands at nozzle {} that only a person at the station may lift", list(nozzles))
+        }
         Outcome::Watching => "live readings follow".into(),
         Outcome::Office(done) => done.sentence(),
         Outcome::Scheduled { directions } => scheduled(directions),

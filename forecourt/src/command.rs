@@ -186,8 +186,12 @@ pub enum Outcome {
     Held,
     /// No longer held.
     Unheld,
-    /// Only a person at the station may lift this hold.
-    OnSiteOnly,
+    /// A hold stands that only a person at the station may lift.
+    OnSiteOnly {
+        /// Where. Any other nozzle that was meant is no longer held.
+        #[serde(default)]
+        nozzles: Vec<NozzleId>,
+    },
     /// Live readings will flow.
     Watching,
     /// The prices come into force at their moment.
@@ -263,7 +267,7 @@ impl Outcome {
             Self::NothingToStop => "nothing_to_stop",
             Self::Held => "held",
             Self::Unheld => "unheld",
-            Self::OnSiteOnly => "on_site_only",
+            Self::OnSiteOnly { .. } => "on_site_only",
             Self::Watching => "watching",
             Self::Office(done) => done.word(),
             Self::Scheduled { .. } => "scheduled",

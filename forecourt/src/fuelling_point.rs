@@ -947,7 +947,7 @@ impl FuellingPoint {
     }
 
     fn clear_fuelling_timers(&mut self) {
-        for timer in [Timer::FirstFlow, Timer::NoFlow, Timer::MaxFill, Timer::Review] {
+        for timer in [Timer::FirstFlow, Timer::NoFlow, Timer::MaxFill] {
             self.timers.clear(timer);
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One reason (contract section 6, `holds`).
+/// One reason.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -66,6 +66,12 @@ impl Hold {
                 | Self::ListenOnly
                 | Self::NoPreset
         )
+    }
+
+    /// Whether it is what the nozzle is by the configuration: it stands for good, and keeps nobody from lifting a hold of the station.
+    #[must_use]
+    pub const fn is_for_good(self) -> bool {
+        matches!(self, Self::ListenOnly | Self::NoPreset)
     }
 
     /// Whether it comes back by itself after a restart, from what is read then or is configured, and so is not stored.

@@ -101,6 +101,19 @@ pub struct List {
     pub entries: BTreeMap<Subject, ListRule>,
 }
 
+impl List {
+    /// Whether it is already as an update would leave it.
+    fn has_taken(&self, update: &ListUpdate) -> bool {
+        let stands = |(subject, rule): (&Subject, &ListRule)| self.entries.get(subject) == Some(rule);
+        match update.kind {
+            ListKind::Full => self.entries == update.put,
+            ListKind::Diff(_) => {
+                update.put.iter().all(stands) && !update.remove.iter().any(|gone| self.entries.contains_key(gone))
+            }
+        }
+    }
+}
+
 /// All lists.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Lists {
@@ -114,7 +127,7 @@ pub enum Updated {
     Changed,
     /// It stood already.
     Known,
-    /// It does not follow what stands; the version that does.
+    /// It does not follow what stands, or says something else under the version that does; that version.
     Gap(ListVersion),
     /// It would become too long.
     TooLong,
@@ -148,7 +161,7 @@ impl Lists {
             ListKind::Diff(base) => base == version && next > base,
         };
         if next == version && version != ListVersion::default() {
-            return Updated::Known;
+            return if list.has_taken(update) { Updated::Known } else { Updated::Gap(version) };
         }
         if !follows {
             return Updated::Gap(version);
@@ -249,6 +262,19 @@ mod tests {
         assert_eq!(lists.update(&update(1, ListKind::Full, &["b"], &[])), Updated::Gap(ListVersion(2)));
         assert_eq!(lists.update(&update(9, ListKind::Full, &["b"], &[])), Updated::Changed);
         assert_eq!(names(&lists), [customer("b")]);
+    }
+
+    #[test]
+    fn another_list_under_the_version_that_stands_is_never_taken_for_it() {
+        let mut lists = Lists::default();
+        assert_eq!(lists.update(&update(3, ListKind::Full, &["a"], &[])), Updated::Changed);
+        assert_eq!(lists.update(&update(3, ListKind::Full, &["a"], &[])), Updated::Known);
+        assert_eq!(lists.update(&update(3, ListKind::Full, &["a", "b"], &[])), Updated::Gap(ListVersion(3)));
+        let base = ListKind::Diff(ListVersion(2));
+        assert_eq!(lists.update(&update(3, base, &["b"], &[])), Updated::Gap(ListVersion(3)));
+        assert_eq!(lists.update(&update(3, base, &[], &["a"])), Updated::Gap(ListVersion(3)));
+        assert_eq!(lists.update(&update(3, base, &["a"], &["z"])), Updated::Known);
+        assert_eq!(names(&lists), [customer("a")]);
     }
 
     #[test]

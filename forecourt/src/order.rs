@@ -5,7 +5,7 @@ use crate::time::UtcTime;
 use crate::units::{Currency, Money, UnitPrice, Volume};
 use serde::{Deserialize, Serialize};
 
-/// The limit that was paid for (contract section 4, `limit`).
+/// The limit that was paid for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Limit {

@@ -209,6 +209,18 @@ pub enum WrongPrice {
     /// The name stands for other prices.
     #[error("the name {0} stands for other prices already: give the set a new name")]
     NameTaken(PriceSetId),
+    /// A later one is in force.
+    #[error(
+        "price set {in_force}, of {since}, is in force and later than {at}: send these prices under a new name with a later moment"
+    )]
+    Overtaken {
+        /// Which.
+        in_force: PriceSetId,
+        /// Its moment.
+        since: UtcTime,
+        /// The moment of the set that is refused.
+        at: UtcTime,
+    },
     /// Too many wait.
     #[error("{MOST_WAITING} price sets wait for their time already: send this one later")]
     TooMany,
@@ -310,6 +322,13 @@ impl PriceBook {
         let namesake = self.waiting.iter().chain(&self.in_force).find(|known| known.price_set == set.price_set);
         if namesake.is_some_and(|known| known != set) {
             wrong.push(WrongPrice::NameTaken(set.price_set.clone()));
+        }
+        // Late, or sent anew after its successor: prices do not go back by themselves.
+        if let Some(last) =
+            self.in_force.as_ref().filter(|last| namesake.is_none() && set.effective_at < last.effective_at)
+        {
+            let (in_force, since) = (last.price_set.clone(), last.effective_at);
+            wrong.push(WrongPrice::Overtaken { in_force, since, at: set.effective_at });
         }
         if namesake.is_none() && self.waiting.len() >= MOST_WAITING {
             wrong.push(WrongPrice::TooMany);
@@ -449,6 +468,21 @@ mod tests {
         assert!(book.judge(&set("a", 0, 7_510_000), &bounds()).is_err());
         assert!(book.take_due(&at).is_some());
         assert!(book.judge(&set("a", 0, 7_510_000), &bounds()).is_err(), "also once in force");
+    }
+
+    #[test]
+    fn a_set_that_comes_after_its_successor_is_refused_and_prices_do_not_go_back() {
+        let mut book = PriceBook::default();
+        let at = now(60_000, ClockQuality::Synced);
+        for set in [set("old", 10_000, 7_500_000), set("new", 20_000, 7_600_000)] {
+            assert!(book.judge(&set, &bounds()).is_ok());
+            book.schedule(set, &at);
+            assert!(book.take_due(&at).is_some());
+        }
+        let late = book.judge(&set("old", 10_000, 7_500_000), &bounds()).unwrap_err();
+        assert!(late[0].to_string().contains("price set new, of"), "{late:?}");
+        assert!(book.judge(&set("new", 20_000, 7_600_000), &bounds()).is_ok(), "the one in force is known");
+        assert!(book.judge(&set("same-moment", 20_000, 7_550_000), &bounds()).is_ok());
     }
 
     #[test]

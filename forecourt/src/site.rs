@@ -107,6 +107,11 @@ impl Site {
         }
         points.values().for_each(|point| point.remind_of_prices(&mut turn));
         let nozzles: Vec<NozzleId> = place.keys().copied().collect();
+        let is_held = |nozzle: &NozzleId| {
+            at(nozzle).and_then(|fp| points.get(&fp)).is_some_and(|point| point.holds(*nozzle).contains(&Hold::Manual))
+        };
+        // The hold of the station outlives a restart as that of every nozzle.
+        let station_held = !nozzles.is_empty() && nozzles.iter().all(is_held);
         turn.changed(&nozzles);
         turn.finish();
         Self {
@@ -116,7 +121,7 @@ impl Site {
             moving: BTreeMap::new(),
             price_book,
             lists: Lists::recall(memory.lists),
-            station_held: false,
+            station_held,
             store_failing: false,
             disk_full: false,
             office: office::Office::default(),
@@ -344,8 +349,9 @@ impl Site {
                 hold(&mut self.points, nozzles, &reason, &mut turn)
             }
             Ask::Unhold { nozzles, reason } => {
-                let outcome = unhold(&mut self.points, nozzles, &reason, &mut turn);
-                self.station_held &= !(nozzles == Nozzles::All && outcome == Outcome::Unheld);
+                let (outcome, lifted) = unhold(&mut self.points, nozzles, &reason, &mut turn);
+                // With one nozzle open the station is not held any more; the others keep the holds of their own.
+                self.station_held &= !lifted;
                 outcome
             }
             Ask::Watch { nozzle, ttl_s } => {
@@ -576,19 +582,30 @@ fn hold(points: &mut Points, nozzles: Nozzles, reason: &str, turn: &mut Turn<'_>
     Outcome::Held
 }
 
-fn unhold(points: &mut Points, nozzles: Nozzles, reason: &str, turn: &mut Turn<'_>) -> Outcome {
-    let Some(meant) = meant(nozzles, turn) else { return Outcome::UnknownNozzle };
-    let mut on_site_only = false;
+/// The answer, and whether a nozzle is no longer held. A nozzle with a hold that only a person on site may lift stays as it is.
+fn unhold(points: &mut Points, nozzles: Nozzles, reason: &str, turn: &mut Turn<'_>) -> (Outcome, bool) {
+    let Some(meant) = meant(nozzles, turn) else { return (Outcome::UnknownNozzle, false) };
+    let (mut lifted, mut for_good, mut on_site) = (false, Vec::new(), Vec::new());
     for (fp, nozzle) in meant {
         let Some(point) = points.get_mut(&fp) else { continue };
-        if point.holds(nozzle).into_iter().any(Hold::is_on_site_only) {
-            on_site_only = true;
-        } else {
+        let holds = point.holds(nozzle);
+        let mut strict = holds.iter().filter(|hold| hold.is_on_site_only()).peekable();
+        if strict.peek().is_none() {
             point.unhold(nozzle, Hold::Manual, turn);
+            lifted = true;
+        } else if strict.all(|hold| hold.is_for_good()) {
+            for_good.push(nozzle);
+        } else {
+            on_site.push(nozzle);
         }
     }
     audit("unhold", nozzles, reason, turn);
-    if on_site_only { Outcome::OnSiteOnly } else { Outcome::Unheld }
+    if !lifted {
+        on_site.extend(for_good);
+        on_site.sort_unstable();
+    }
+    let outcome = if on_site.is_empty() { Outcome::Unheld } else { Outcome::OnSiteOnly { nozzles: on_site } };
+    (outcome, lifted)
 }
 
 fn audit(did: &str, nozzles: Nozzles, reason: &str, turn: &mut Turn<'_>) {

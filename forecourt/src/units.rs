@@ -64,17 +64,17 @@ macro_rules! quantity {
 }
 
 quantity!(
-    /// Volume at the meter in millilitres (the contract's `_ml`).
+    /// Volume at the meter in millilitres.
     Volume,
     "ml"
 );
 quantity!(
-    /// Money in minor units of the station's currency (the contract's `_minor`; fen for CNY).
+    /// Money in minor units of the station's currency, such as fen for CNY.
     Money,
     "minor"
 );
 quantity!(
-    /// Price of one litre in millionths of the major unit (the contract's `_micros`): 7.45 CNY/L = 7 450 000.
+    /// Price of one litre in millionths of the major unit: 7.45 CNY/L = 7 450 000.
     UnitPrice,
     "micros"
 );

@@ -3,9 +3,15 @@
 use cloud_sync::published::{Channel, MESSAGES, Message, document, files, schema};
 use cloud_sync::wire::command::open;
 use cloud_sync::wire::jws::KeySet;
-use cloud_sync::wire::reply::Answer;
-use forecourt::ids::StationId;
+use cloud_sync::wire::reply::{Answer, LinkReply, link_data, site_data};
+use forecourt::command::{Exceeded, Outcome, Reply};
+use forecourt::errand::{ConfigProblem, Done};
+use forecourt::hold::Hold;
+use forecourt::ids::{CommandId, Grade, NozzleId, StationId, UuidMaker};
+use forecourt::list::ListVersion;
+use forecourt::price::Direction;
 use forecourt::time::UtcTime;
+use forecourt::units::UnitPrice;
 use hil_sim::day::station::Speaks;
 use hil_sim::day::traffic::Span;
 use hil_sim::day::{Play, overheard};
@@ -102,6 +108,103 @@ fn every_result_named_for_a_command_is_a_row_of_the_reply() {
     named.extend(MESSAGES.iter().flat_map(|message| message.results.iter().copied()));
     assert_eq!(words.difference(&named).collect::<Vec<_>>(), Vec::<&&str>::new(), "a reply that no command has");
     assert_eq!(named.difference(&words).collect::<Vec<_>>(), Vec::<&&str>::new(), "a result that is no row");
+}
+
+/// Every outcome of a command that the platform is told, those with choices in each of them.
+fn outcomes() -> Vec<Outcome> {
+    let (state, end) = (|| String::from("completed"), UuidMaker::new([5; 32]).make(UtcTime::from_unix_ms(0)));
+    let problem =
+        ConfigProblem { at: "/data/document/limits".into(), what: "is too much".into(), expected: "less".into() };
+    let exceeded = [Exceeded::Amount, Exceeded::Volume, Exceeded::CustomerDay, Exceeded::List];
+    let of_orders = [
+        Outcome::Armed,
+        Outcome::Queued { position: 1 },
+        Outcome::Duplicate { state: "armed".into(), end: None },
+        Outcome::Duplicate { state: state(), end: Some(end) },
+        Outcome::Conflict { state: "armed".into(), end: None },
+        Outcome::Conflict { state: state(), end: Some(end) },
+        Outcome::Expired,
+        Outcome::TooOld,
+        Outcome::UnknownNozzle,
+        Outcome::GradeMismatch { suggested_nozzles: vec![NozzleId(2), NozzleId(4)] },
+        Outcome::PriceChanged { unit_price_micros: UnitPrice::new(7_600_000) },
+        Outcome::NozzleUnavailable { holds: vec![Hold::Manual, Hold::TankLow] },
+        Outcome::StationHeld,
+        Outcome::LimitTooSmall,
+        Outcome::NozzleBusy,
+        Outcome::UnsupportedPreset,
+        Outcome::Overloaded,
+    ];
+    let of_others = [
+        Outcome::Cancelled,
+        Outcome::CannotCancel { state: state() },
+        Outcome::AlreadyEnded { end },
+        Outcome::UnknownOrder,
+        Outcome::Moved,
+        Outcome::CannotMove { state: state() },
+        Outcome::Stopped,
+        Outcome::NothingToStop,
+        Outcome::Held,
+        Outcome::Unheld,
+        Outcome::OnSiteOnly { nozzles: vec![NozzleId(3)] },
+        Outcome::Watching,
+        Outcome::Scheduled { directions: [(Grade::new("92").expect("a grade"), Direction::Raise)].into() },
+        Outcome::Refused { problems: vec!["grade 98 is not sold here: leave it out".into()] },
+        Outcome::Updated { version: ListVersion(3) },
+        Outcome::VersionGap { version: ListVersion(3) },
+        Outcome::Office(Done::Applied { version: 2, restart: true }),
+        Outcome::Office(Done::Refused { problems: vec![problem] }),
+        Outcome::Office(Done::Revoked),
+        Outcome::Office(Done::UnknownKey),
+        Outcome::Office(Done::LastKey),
+        Outcome::Office(Done::Erased { rows: 4 }),
+    ];
+    let limits = exceeded.into_iter().map(|limit| Outcome::LimitExceeded { limit });
+    of_orders.into_iter().chain(limits).chain(of_others).collect()
+}
+
+#[test]
+fn every_reply_fits_its_row_of_the_schema_and_no_row_is_without_a_reply() {
+    let message = Message::of("fuel.reply.v1").expect("a reply");
+    let (schema, validator) = (schema(message), validator(message));
+    let command_id = CommandId::new("cmd-1").expect("an id");
+    let by_site = outcomes().into_iter().map(|outcome| {
+        site_data(&Reply {
+            command_id: command_id.clone(),
+            command_type: "fuel.order.authorise.v1".into(),
+            outcome,
+            detail: "so".into(),
+            repeated: false,
+        })
+    });
+    let answers = [
+        Answer::BadSignature,
+        Answer::WrongStation,
+        Answer::FromTheFuture,
+        Answer::TooOld,
+        Answer::Unsupported,
+        Answer::Malformed { at: String::new() },
+        Answer::TooLarge,
+        Answer::Overloaded,
+        Answer::Resending { count: 100 },
+        Answer::UnknownRange,
+        Answer::Queued,
+    ];
+    let by_link = answers.into_iter().map(|answer| {
+        link_data(&LinkReply { command_id: None, command_type: None, answer, detail: "so".into() }, true)
+    });
+    let mut said = BTreeSet::new();
+    for data in by_site.chain(by_link) {
+        let mut event = message.event();
+        event["data"] = data;
+        let faults: Vec<String> = validator.iter_errors(&event).map(|fault| fault.to_string()).collect();
+        assert!(faults.is_empty(), "{}: {faults:?}", event["data"]);
+        said.extend(event["data"]["result"].as_str().map(str::to_owned));
+    }
+    let rows = schema["properties"]["data"]["oneOf"].as_array().expect("rows");
+    let words: BTreeSet<String> =
+        rows.iter().filter_map(|row| row["properties"]["result"]["const"].as_str().map(str::to_owned)).collect();
+    assert_eq!(said, words);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::table::{ALWAYS, Channel, MESSAGES, Message};
 use serde_json::{Map, Value, json};
 
 /// Version of the document: 1 is the contract's; the rest counts additions.
-const VERSION: &str = "1.1.0";
+const VERSION: &str = "1.2.0";
 
 /// The whole document.
 #[must_use]

@@ -15,6 +15,8 @@ use std::borrow::Cow;
 /// Where the schemas call themselves. An identifier, not an address.
 const BASE: &str = "https://forecourt-edge.example/contract/v1/schemas/";
 
+const UUID_V7: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$";
+
 /// The schema of a type's wire form.
 pub(super) fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     T::json_schema(generator)
@@ -22,10 +24,13 @@ pub(super) fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 
 /// The schema of a whole message, self-contained, in draft 7, which every tool reads.
 ///
-/// Members that a newer version adds are allowed everywhere: readers ignore what they do not know.
+/// Members that a newer version adds are allowed everywhere: readers ignore what they do not know. Of what the station sends, every
+/// member that it always writes is required, also where it may be null.
 #[must_use]
 pub fn schema(message: &Message) -> Value {
-    let mut generator = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true).into_generator();
+    let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
+    let settings = if message.is_command() { settings.for_deserialize() } else { settings.for_serialize() };
+    let mut generator = settings.into_generator();
     let mut data = Value::from((message.data)(&mut generator));
     open(&mut data);
     let mut part = |schema: fn(&mut SchemaGenerator) -> Schema| Value::from(schema(&mut generator));
@@ -40,7 +45,7 @@ pub fn schema(message: &Message) -> Value {
         let subject = part(of::<StationId>)["pattern"].as_str().map(|pattern| pattern.replacen('^', "^/stations/", 1));
         member("subject", json!({"description": "The station it is for.", "type": "string", "pattern": subject}));
     } else {
-        let id = json!({"description": "UUIDv7 made by the station.", "type": "string", "format": "uuid"});
+        let id = json!({"description": "UUIDv7 made by the station.", "type": "string", "format": "uuid", "pattern": UUID_V7});
         member("id", id.clone());
         let source = part(of::<StationId>)["pattern"].as_str().map(|pattern| pattern.replacen('^', "^/stations/", 1));
         member("source", json!({"description": "The station.", "type": "string", "pattern": source}));
@@ -48,7 +53,7 @@ pub fn schema(message: &Message) -> Value {
         let mut boot = id;
         boot["description"] = "New at each start of the station's software.".into();
         member("bootid", boot);
-        time["description"] = "When it happened: RFC 3339 in UTC with milliseconds.".into();
+        time["description"] = "When it happened.".into();
     }
     member("time", time);
     member("data", data);
@@ -126,7 +131,7 @@ impl JsonSchema for Reply {
                 name_the_end(&mut row);
                 let result = |row: &Value| row["properties"]["result"]["const"].clone();
                 match rows.iter_mut().find(|other| result(other) == result(&row)) {
-                    Some(other) => require_common(other, &row),
+                    Some(other) => join(other, &row),
                     None => rows.push(row),
                 }
             }
@@ -161,8 +166,17 @@ fn rows_of(schema: &Value) -> Vec<Value> {
     choices.flatten().flat_map(rows_of).collect()
 }
 
-/// Two commands have a result of the same name: only what both require is required.
-fn require_common(row: &mut Value, other: &Value) {
+/// Two commands have a result of the same name: only what both require is required, and a member may have either form.
+fn join(row: &mut Value, other: &Value) {
+    if let (Some(ours), Some(theirs)) = (row["properties"].as_object_mut(), other["properties"].as_object()) {
+        for (name, schema) in theirs {
+            match ours.get_mut(name) {
+                None => drop(ours.insert(name.clone(), schema.clone())),
+                Some(ours) if ours == schema => {}
+                Some(ours) => *ours = json!({"anyOf": [ours.clone(), schema]}),
+            }
+        }
+    }
     let theirs = other["required"].as_array().cloned().unwrap_or_default();
     if let Some(Value::Array(required)) = row.get_mut("required") {
         required.retain(|name| theirs.contains(name));

@@ -217,7 +217,7 @@ messages! {
         commands::Erase, examples::erase;
     Command "fuel.price.set.v1" "Prices that come into force together, at each nozzle once it is free." [&["scheduled", "refused"]]
         commands::PriceSet, examples::set_prices;
-    Command "fuel.list.update.v1" "A list of customers and plates: whole, or what changed." [&["updated", "version_gap"]]
+    Command "fuel.list.update.v1" "A list of customers and plates: whole, or what changed." [&["updated", "version_gap", "refused"]]
         commands::ListUpdate, examples::list_update;
     Command "fuel.ack.v1" "The platform has stored these records. Replied to only when refused." [&[]]
         commands::Ack, examples::ack;

@@ -172,6 +172,10 @@ impl FuellingPoint {
             // The dispenser says next what it is now; certainly no longer this.
             self.set_state(State::Idle, None, turn);
         }
+        if !matches!(outcome, Settlement::Review(_)) {
+            // Else it keeps the deadline that it may have.
+            self.timers.clear(Timer::Review);
+        }
         match outcome {
             Settlement::Review(why) => {
                 self.review(current, why, turn);

@@ -7,7 +7,7 @@ use crate::desk::Turn;
 use crate::fuelling_point::FuellingPoint;
 use crate::ids::CustomerToken;
 use crate::ledger::Write;
-use crate::list::{ListUpdate, ListVersion, Lists, Updated};
+use crate::list::{ListUpdate, ListVersion, Lists, MOST_ENTRIES, Updated};
 use crate::order::OrderRequest;
 use crate::units::Money;
 use std::collections::BTreeMap;
@@ -36,7 +36,10 @@ pub(super) fn update(lists: &mut Lists, update: ListUpdate, turn: &mut Turn<'_>)
         }
         Updated::Known => Outcome::Updated { version: update.version },
         Updated::Gap(version) => Outcome::VersionGap { version },
-        Updated::TooLong => Outcome::Overloaded,
+        Updated::TooLong => {
+            let problem = format!("the list would have more than {MOST_ENTRIES} entries: take some off first");
+            Outcome::Refused { problems: vec![problem] }
+        }
     }
 }
 

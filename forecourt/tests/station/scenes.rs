@@ -2,8 +2,10 @@
 
 use crate::model::{TellsState, World, request};
 use forecourt::command::{Ask, Command, Nozzles, Outcome};
-use forecourt::ids::{CommandId, NozzleId, OrderId};
+use forecourt::hold::Hold;
+use forecourt::ids::{CommandId, FuellingPointId, NozzleId, OrderId};
 use forecourt::order::{Limit, OrderEnd, OrderPhase, ReleaseReason};
+use forecourt::pump::{FromPump, PumpEvent};
 use forecourt::record::{Evidence, Finish, Flag, Record};
 use forecourt::units::{Money, Volume};
 
@@ -316,11 +318,58 @@ fn a_hold_releases_waiting_orders_lets_running_ones_end_and_outlives_a_restart()
     world.commit_all();
     let refused = world.pay("o3", 1, YUAN_200);
     world.commit_all();
-    assert_eq!(world.word(&refused), Some("nozzle_unavailable"));
+    assert_eq!(world.word(&refused), Some("station_held"));
     let unhold = world.ask(Ask::Unhold { nozzles: Nozzles::All, reason: String::new() });
     let taken = world.pay("o4", 1, YUAN_200);
     world.commit_all();
     assert_eq!((world.word(&unhold), world.word(&taken)), (Some("unheld"), Some("armed")));
+}
+
+#[test]
+fn a_hold_of_the_station_refuses_orders_by_its_name_over_a_restart_until_a_nozzle_is_open_again() {
+    let mut world = World::new();
+    let all = || Ask::Hold { nozzles: Nozzles::All, reason: "storm".into() };
+    let lift = |nozzles| Ask::Unhold { nozzles, reason: "over".into() };
+    world.ask(all());
+    world.commit_all();
+    world.crash(usize::MAX);
+    world.commit_all();
+    assert!(world.site.is_station_held());
+    let refused = world.pay("o1", 1, YUAN_200);
+    world.commit_all();
+    assert_eq!(world.word(&refused), Some("station_held"));
+    // One nozzle is opened: it is no longer the station that is held, but the others.
+    let opened = world.ask(lift(Nozzles::One(NozzleId(1))));
+    world.commit_all();
+    assert_eq!(world.word(&opened), Some("unheld"));
+    let taken = world.pay("o2", 1, YUAN_200);
+    let held = world.pay("o3", 3, YUAN_200);
+    world.commit_all();
+    assert_eq!((world.word(&taken), world.word(&held)), (Some("armed"), Some("nozzle_unavailable")));
+    let opened = world.ask(lift(Nozzles::All));
+    world.commit_all();
+    assert_eq!((world.word(&opened), world.site.is_station_held()), (Some("unheld"), false));
+}
+
+#[test]
+fn a_pump_that_only_a_person_may_open_does_not_keep_the_whole_station_closed() {
+    let mut world = World::new();
+    let nozzle = NozzleId(3);
+    world.ask(Ask::Hold { nozzles: Nozzles::All, reason: "storm".into() });
+    world.commit_all();
+    let event = PumpEvent::Alarm { code: 7, text: "calculator".into(), holds: true };
+    let now = world.now();
+    world.site.handle_pump(FromPump { fp: FuellingPointId(2), event }, now);
+    world.commit_all();
+    assert!(world.site.point_of(nozzle).unwrap().holds(nozzle).contains(&Hold::Fault));
+    let lift = world.ask(Ask::Unhold { nozzles: Nozzles::All, reason: "over".into() });
+    world.commit_all();
+    let reply = world.replies.iter().find(|reply| reply.command_id.as_str() == lift).unwrap();
+    let Outcome::OnSiteOnly { nozzles } = &reply.outcome else { panic!("{reply:?}") };
+    assert!(nozzles.contains(&nozzle) && !nozzles.contains(&NozzleId(1)), "{nozzles:?}");
+    let taken = world.pay("o1", 1, YUAN_200);
+    world.commit_all();
+    assert_eq!(world.word(&taken), Some("armed"));
 }
 
 #[test]
@@ -535,4 +584,31 @@ fn fuel_taken_by_hand_leaves_the_next_lift_alone() {
     world.pumps[0].lift(NozzleId(1));
     world.commit_all();
     assert_eq!(world.pumps[0].authorised.len(), 1, "a driver stands at a dead pump");
+}
+
+#[test]
+fn an_order_in_review_keeps_its_deadline_however_often_the_pump_is_read() {
+    let mut world = World::new();
+    world.pay("o1", 4, Limit::Amount(Money::new(1_634)));
+    world.commit_all();
+    world.pumps[1].lift(NozzleId(4));
+    world.commit_all();
+    world.pumps[1].lose();
+    world.run();
+    // Nothing flowed on the order; then somebody takes more than its limit by hand.
+    world.pumps[1].hang_up();
+    world.pumps[1].manual(NozzleId(4), 2_220);
+    world.pumps[1].reconnect();
+    world.commit_all();
+    assert_eq!(world.phase("o1"), "review");
+    world.pass(3_600);
+    world.pumps[1].power_cycle();
+    world.run();
+    world.pumps[1].reconnect();
+    world.commit_all();
+    assert_eq!(world.phase("o1"), "review");
+    world.pass(23 * 3_600);
+    world.commit_all();
+    assert_eq!(reason(&world, "o1"), ReleaseReason::Fault);
+    assert_eq!(world.books.explained(NozzleId(4)), 2_220);
 }
