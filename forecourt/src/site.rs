@@ -569,11 +569,16 @@ fn hold(points: &mut Points, nozzles: Nozzles, reason: &str, turn: &mut Turn<'_>
     let Some(meant) = meant(nozzles, turn) else { return Outcome::UnknownNozzle };
     for (fp, nozzle) in meant {
         if let Some(point) = points.get_mut(&fp) {
-            point.hold(nozzle, Hold::Manual, turn);
+            point.hold(nozzle, told(reason), turn);
         }
     }
     audit("hold", nozzles, reason, turn);
     Outcome::Held
+}
+
+/// The hold that a reason from afar stands for. Who reads the gauge may be the platform, and drivers are then told the true reason.
+fn told(reason: &str) -> Hold {
+    if reason == Hold::TankLow.word() { Hold::TankLow } else { Hold::Manual }
 }
 
 fn unhold(points: &mut Points, nozzles: Nozzles, reason: &str, turn: &mut Turn<'_>) -> Outcome {
@@ -584,7 +589,9 @@ fn unhold(points: &mut Points, nozzles: Nozzles, reason: &str, turn: &mut Turn<'
         if point.holds(nozzle).into_iter().any(Hold::is_on_site_only) {
             on_site_only = true;
         } else {
-            point.unhold(nozzle, Hold::Manual, turn);
+            for hold in [Hold::Manual, Hold::TankLow] {
+                point.unhold(nozzle, hold, turn);
+            }
         }
     }
     audit("unhold", nozzles, reason, turn);
