@@ -575,11 +575,16 @@ fn hold(points: &mut Points, nozzles: Nozzles, reason: &str, turn: &mut Turn<'_>
     let Some(meant) = meant(nozzles, turn) else { return Outcome::UnknownNozzle };
     for (fp, nozzle) in meant {
         if let Some(point) = points.get_mut(&fp) {
-            point.hold(nozzle, Hold::Manual, turn);
+            point.hold(nozzle, told(reason), turn);
         }
     }
     audit("hold", nozzles, reason, turn);
     Outcome::Held
+}
+
+/// The hold that a reason from afar stands for. Who reads the gauge may be the platform, and drivers are then told the true reason.
+fn told(reason: &str) -> Hold {
+    if reason == Hold::TankLow.word() { Hold::TankLow } else { Hold::Manual }
 }
 
 /// The answer, and whether a nozzle is no longer held. A nozzle with a hold that only a person on site may lift stays as it is.
@@ -591,7 +596,9 @@ fn unhold(points: &mut Points, nozzles: Nozzles, reason: &str, turn: &mut Turn<'
         let holds = point.holds(nozzle);
         let mut strict = holds.iter().filter(|hold| hold.is_on_site_only()).peekable();
         if strict.peek().is_none() {
-            point.unhold(nozzle, Hold::Manual, turn);
+            for hold in [Hold::Manual, Hold::TankLow] {
+                point.unhold(nozzle, hold, turn);
+            }
             lifted = true;
         } else if strict.all(|hold| hold.is_for_good()) {
             for_good.push(nozzle);

@@ -373,6 +373,27 @@ fn a_pump_that_only_a_person_may_open_does_not_keep_the_whole_station_closed() {
 }
 
 #[test]
+fn a_tank_that_the_platform_calls_low_holds_its_nozzle_by_that_name_until_it_is_filled() {
+    let mut world = World::new();
+    world.pay("o1", 1, YUAN_200);
+    world.commit_all();
+    world.ask(Ask::Hold { nozzles: Nozzles::One(NozzleId(1)), reason: "tank_low".into() });
+    world.commit_all();
+    assert_eq!(reason(&world, "o1"), ReleaseReason::StationHeld);
+    world.crash(0);
+    world.commit_all();
+    let held = world.site.point_of(NozzleId(1)).map(|point| point.holds(NozzleId(1)));
+    assert_eq!(held, Some(vec![Hold::TankLow]), "it outlives a restart");
+    let refused = world.pay("o2", 1, YUAN_200);
+    world.commit_all();
+    assert_eq!(world.word(&refused), Some("nozzle_unavailable"));
+    let unhold = world.ask(Ask::Unhold { nozzles: Nozzles::One(NozzleId(1)), reason: "filled up".into() });
+    let taken = world.pay("o3", 1, YUAN_200);
+    world.commit_all();
+    assert_eq!((world.word(&unhold), world.word(&taken)), (Some("unheld"), Some("armed")));
+}
+
+#[test]
 fn silence_while_fuelling_concludes_nothing_and_the_sale_is_booked_when_the_pump_is_heard() {
     let mut world = World::new();
     world.pay("o1", 1, YUAN_200);

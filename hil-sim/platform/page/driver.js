@@ -25,7 +25,7 @@
     unsupported_preset: ["amount"], nozzle_busy: ["others", "retry"], price_changed: ["confirm"], grade_mismatch: ["suggested", "vehicle"],
     limit_too_small: ["amount"], limit_exceeded: ["amount"], daily_limit: ["amount"], coupon_not_usable: ["nocoupon"],
     group_not_complete: ["nogroup"], card_refused: ["otherpay"], cannot_cancel: ["look"], already_ended: ["look"], key_reused: ["retry"], cannot_move: ["look"], cancelled: ["new"],
-    expired: ["new"], rate_limited: ["retry"], offline: ["retry"], refused: ["retry"]
+    expired: ["new"], rate_limited: ["retry"], too_far: ["retry"], offline: ["retry"], refused: ["retry"]
   };
 
   function refusalText(refusal) {
@@ -82,7 +82,8 @@
   };
 
   function renderRefusal() {
-    var refusal = S.refusal || (S.view === "pump" && S.nozzle ? S.nozzle.refusal : null);
+    // An alarm goes before all else, and reaches those who are fuelling, too.
+    var refusal = S.view === "order" && S.order && S.order.alarm || S.refusal || (S.view === "pump" && S.nozzle ? S.nozzle.refusal : null);
     var alarm = Boolean(refusal && ALARMS.indexOf(refusal.error) >= 0);
     show("refusal", Boolean(refusal));
     document.body.classList.toggle("alarm", alarm);
@@ -135,7 +136,12 @@
     return t("full_tank") + " · " + t("at_most", { sum: money(limit.full_tank_minor) });
   }
   function vehicleOf(id) { return ((S.member && S.member.vehicles) || []).filter(function (item) { return item.vehicle_id === id; })[0] || null; }
-  function vehicleText(item) { return t("vehicle_item", { plate: item.plate_masked, grade: item.grade }); }
+  // Its name where a nozzle here sells it; elsewhere its number alone.
+  function gradeText(grade) {
+    var known = S.nozzle ? [S.nozzle].concat(S.nozzle.others).filter(function (it) { return it.grade === grade && it.grade_name; })[0] : null;
+    return known ? said(known.grade_name) : t("grade_short", { grade: grade });
+  }
+  function vehicleText(item) { return item.plate_masked + " · " + gradeText(item.grade); }
   function channels() {
     var list = ((S.nozzle && S.nozzle.pay_with) || ["sandbox"]).filter(function (id) { return TEXTS["with_" + id]; })
       .map(function (id) { return { id: id, text: t("with_" + id) }; });
@@ -171,11 +177,10 @@
     if (!nozzle.station.online) return t("station_offline");
     if (nozzle.refusal) return t("held");
     if (nozzle.state === "inoperative" || nozzle.state === "closed") return t("closed");
-    var words = [nozzle.state === "idle" ? "" : t(nozzle.state === "calling" ? "calling" : "busy")];
+    var words = [nozzle.available ? nozzle.state === "calling" ? t("calling") : "" : t("busy")];
     if (nozzle.queue > 0) words.push(t("queue", { n: nozzle.queue }));
     if (nozzle.wait_estimate_s > 0) words.push(t("waiting", { min: Math.ceil(nozzle.wait_estimate_s / 60) }));
-    words = words.filter(Boolean);
-    return words.length ? words.join(" · ") : nozzle.available ? t("free") : t("closed");
+    return words.filter(Boolean).join(" · ") || t("free");
   }
 
   function renderPump() {
@@ -190,7 +195,7 @@
     put("pump-price", nozzle.unit_price_micros === null ? t("price_unknown") : priceFigure(nozzle.unit_price_micros));
     put("pump-price-unit", nozzle.unit_price_micros === null ? "" : priceUnit());
     put("pump-state", stateWords(nozzle));
-    $("pump-dot").className = "dot " + (nozzle.refusal || !nozzle.available || !nozzle.station.online ? "no" : nozzle.state === "idle" && !nozzle.queue ? "yes" : "wait");
+    $("pump-dot").className = "dot " + (nozzle.refusal || !nozzle.station.online ? "no" : nozzle.available && nozzle.state === "idle" ? "yes" : "wait");
 
     var under = (S.orders || []).filter(function (order) { return ENDS.indexOf(order.state) < 0; })[0];
     show("resume", Boolean(under));
@@ -211,7 +216,7 @@
       put("last-sum", amount ? limitText(last.limit) : "");
       put("last-text", [amount ? "" : limitText(last.limit), vehicle ? vehicle.plate_masked : "", (channels().filter(function (c) { return c.id === last.pay_with; })[0] || {}).text || ""].filter(Boolean).join(" · "));
       $("last").setAttribute("aria-pressed", String(S.last));
-    } else if (last) put("last-other", t("last_other", { last: last.grade, grade: said(nozzle.grade_name) }));
+    } else if (last) put("last-other", t("last_other", { last: gradeText(last.grade), grade: said(nozzle.grade_name) }));
 
     MODES.forEach(function (mode, i) { document.getElementsByName("mode")[i].checked = mode === S.mode; });
     show("full-note", S.mode === "full_tank_minor");
@@ -273,7 +278,7 @@
         var item = el("li");
         var link = nozzleLink(other.qr_token, other.nozzle, "row");
         link.setAttribute("data-key", other.qr_token);
-        link.appendChild(el("span", "note", t("grade_short", { grade: other.grade }) + " · " + (other.available ? other.wait_estimate_s > 0 ? t("waiting", { min: Math.ceil(other.wait_estimate_s / 60) }) : t("other_free") : t("other_busy"))));
+        link.appendChild(el("span", "note", gradeText(other.grade) + " · " + (other.available ? other.wait_estimate_s > 0 ? t("waiting", { min: Math.ceil(other.wait_estimate_s / 60) }) : t("other_free") : t("other_busy"))));
         item.appendChild(link);
         box.appendChild(item);
       });
@@ -511,7 +516,8 @@
     // An end stays: what was asked before it may be answered after it.
     if (before && ended(before) && !ended(order)) return;
     S.order = order;
-    if (!before || before.state !== order.state || orderText(before) !== orderText(order)) say(orderText(order));
+    if (order.alarm) say(refusalText(order.alarm));
+    else if (!before || before.state !== order.state || orderText(before) !== orderText(order) || before.alarm) say(orderText(order));
     if (before && before.station_online !== false && order.station_online === false && order.code) say(t("code_offline", { code: order.code }));
     if (order.state !== "armed") S.moving = false;
     render();
@@ -654,6 +660,13 @@
       ]);
     }
     pairs("problem-rows", [[t("r_sale"), end.sale_id || "–", "id"], [t("r_order"), order.order_id, "id"]]);
+    fill("poster", [order.order_id, $("share-box").open], function (box) {
+      if (!$("share-box").open) return;
+      var image = el("img");
+      image.alt = t("poster_alt");
+      image.src = "/api/v1/orders/" + encodeURIComponent(order.order_id) + "/poster.svg?lang=" + F.language();
+      box.appendChild(image);
+    });
     put("invoice-now", S.invoiced[order.order_id] ? t("invoice_done") : "");
     $("invoice-go").disabled = Boolean(S.invoiced[order.order_id]);
   }
@@ -811,6 +824,7 @@
   on("signin-go", "click", signIn);
   on("plate-go", "click", addVehicle);
   on("invoice-go", "click", invoice);
+  on("share-box", "toggle", function () { if (S.order) renderEnd(S.order); });
   on("print", "click", function () { window.print(); });
   on("own", "input", function () { own($("own").value); });
   // Enter in a field does what stands beside it, not the form's payment.

@@ -15,6 +15,7 @@ pub mod distance;
 pub mod link;
 pub mod page;
 pub mod platform;
+pub mod poster;
 pub mod qr;
 pub mod reconcile;
 pub mod refusal;

@@ -2,6 +2,7 @@
 //! differences out. Shows: every difference is found under the name of its sale, order or payment, and none is invented.
 
 use crate::calendar::Day;
+use crate::refusal::price;
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -116,6 +117,39 @@ pub enum Kind {
     RefundDiffers,
 }
 
+impl Kind {
+    /// For people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::SaleMissing => "no record of the sale",
+            Self::SaleWithoutOrder => "sale without its order",
+            Self::SaleTwice => "second sale of an order",
+            Self::AmountDiffers => "credited another amount than the pump's",
+            Self::LimitOverrun => "pump ran over what was paid; the station bears it",
+            Self::PriceDiffers => "amount is not volume times price",
+            Self::TotaliserDiffers => "totaliser moved by another volume",
+            Self::TotaliserGap => "totaliser moved between sales",
+            Self::OrderUnbalanced => "order does not add up",
+            Self::OrderOpen => "paid order without an end",
+            Self::PaymentNotAtChannel => "payment that the channel has not",
+            Self::PaymentNotAtPlatform => "payment that the platform has not",
+            Self::PaymentDiffers => "payment with two amounts",
+            Self::RefundNotAtChannel => "refund that the channel has not",
+            Self::RefundNotAtPlatform => "refund that the platform has not",
+            Self::RefundDiffers => "refund with two amounts",
+        }
+    }
+}
+
+fn yuan(money: Money) -> String {
+    money.major(Currency::CNY)
+}
+
+fn litres(volume: Volume) -> String {
+    volume.litres()
+}
+
 /// One difference.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Difference {
@@ -129,7 +163,7 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {}: {}", self.kind, self.of, self.what)
+        write!(f, "{}: {}: {}", self.kind.words(), self.of, self.what)
     }
 }
 
@@ -159,18 +193,26 @@ fn pumps_alone(books: &DayBooks, report: Report<'_>) {
     let mut last = books.totalisers_before.clone();
     for sale in pumps {
         if !sale.price.agrees(sale.volume, sale.amount, STEP, Currency::CNY) {
-            let what = format!("{:?} at {:?} is not {:?}", sale.volume, sale.price, sale.amount);
+            let what = format!("{} L at {} is not {}", litres(sale.volume), price(sale.price), yuan(sale.amount));
             report(Kind::PriceDiffers, &sale.sale_id, what);
         }
         let Some((start, end)) = sale.totaliser else { continue };
         if (end.get() - start.get() - sale.volume.get()).abs() > STEP.get() {
-            let what = format!("the totaliser moved {} ml, the sale has {:?}", end.get() - start.get(), sale.volume);
+            let what = format!(
+                "the totaliser moved {} L, the sale has {}",
+                litres(Volume::new(end.get() - start.get())),
+                litres(sale.volume)
+            );
             report(Kind::TotaliserDiffers, &sale.sale_id, what);
         }
         if let Some(before) = last.insert((sale.station_id.clone(), sale.nozzle), end) {
             let unexplained = start.get() - before.get() - sale.unaccounted.get();
             if unexplained.abs() > STEP.get() {
-                report(Kind::TotaliserGap, &sale.sale_id, format!("{unexplained} ml before it are in no record"));
+                report(
+                    Kind::TotaliserGap,
+                    &sale.sale_id,
+                    format!("{} L before it are in no record", litres(Volume::new(unexplained))),
+                );
             }
         }
     }
@@ -189,7 +231,11 @@ fn pumps_against_orders(books: &DayBooks, report: Report<'_>) {
             _ if *count > 1 => report(Kind::SaleTwice, &sale.sale_id, format!("another sale of order {order_id}")),
             Some(order) if order.sale_id.as_deref() == Some(&sale.sale_id) => {
                 if order.credited != sale.amount {
-                    let what = format!("the pump has {:?}, the station was credited {:?}", sale.amount, order.credited);
+                    let what = format!(
+                        "the pump has {}, the station was credited {}",
+                        yuan(sale.amount),
+                        yuan(order.credited)
+                    );
                     let all_is_charged = order.charged == order.paid && order.refunded == Money::ZERO;
                     let overrun = sale.amount > order.credited && all_is_charged;
                     report(if overrun { Kind::LimitOverrun } else { Kind::AmountDiffers }, &sale.sale_id, what);
@@ -214,10 +260,10 @@ fn orders_alone(books: &DayBooks, report: Report<'_>) {
         let fuelled = order.sale_id.is_some();
         if !order.ended {
             if paid.is_positive() {
-                report(Kind::OrderOpen, &order.order_id, format!("{paid:?} paid, no end yet"));
+                report(Kind::OrderOpen, &order.order_id, format!("{} paid, no end yet", yuan(*paid)));
             }
         } else if paid.get() != charged.get() + refunded.get() || (!fuelled && charged.is_positive()) {
-            let what = format!("paid {paid:?}, charged {charged:?}, refunded {refunded:?}");
+            let what = format!("paid {}, charged {}, refunded {}", yuan(*paid), yuan(*charged), yuan(*refunded));
             report(Kind::OrderUnbalanced, &order.order_id, what);
         }
     }
@@ -230,14 +276,14 @@ fn two_books([ours, theirs]: &[Vec<MoneyLine>; 2], [not_theirs, not_ours, differ
     let (ours, theirs) = (index(ours), index(theirs));
     for (name, amount) in &ours {
         match theirs.get(name) {
-            None => report(not_theirs, name, format!("{amount:?}")),
+            None => report(not_theirs, name, yuan(*amount)),
             Some(other) if other != amount => {
-                report(differs, name, format!("{amount:?} here, {other:?} at the channel"))
+                report(differs, name, format!("{} here, {} at the channel", yuan(*amount), yuan(*other)))
             }
             Some(_) => {}
         }
     }
     for (name, amount) in theirs.iter().filter(|(name, _)| !ours.contains_key(*name)) {
-        report(not_ours, name, format!("{amount:?}"));
+        report(not_ours, name, yuan(*amount));
     }
 }

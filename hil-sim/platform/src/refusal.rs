@@ -1,5 +1,6 @@
 //! Refusals: a word of the contract or of the platform, what it means here, and a sentence for the driver in two languages.
 
+use forecourt::units::{UnitPrice, Volume};
 use serde_json::{Map, Value, json};
 
 /// A rule says no.
@@ -74,6 +75,73 @@ fn title(status: u16) -> &'static str {
     }
 }
 
+/// Digits after the point as far as they say something, but two at least: `7.45`, `7.455`.
+fn trimmed(value: i64, places: usize) -> String {
+    let digits = format!("{:0>width$}", value.unsigned_abs(), width = places + 1);
+    let (whole, part) = digits.split_at(digits.len() - places);
+    let kept = part.trim_end_matches('0').len().max(2).min(places);
+    format!("{}{whole}.{}", if value < 0 { "-" } else { "" }, &part[..kept])
+}
+
+/// A price of a litre as the page and the pump show it: `7.45`.
+#[must_use]
+pub fn price(price: UnitPrice) -> String {
+    trimmed(price.get(), 6)
+}
+
+/// Litres as the page shows them: `29.18`, and `29.185` where the pump counts so finely.
+#[must_use]
+pub fn litres(volume: Volume) -> String {
+    trimmed(volume.get(), 3)
+}
+
+/// The driver's sentence for `price_changed` where both prices are known.
+#[must_use]
+pub fn price_changed(old: UnitPrice, new: UnitPrice) -> Value {
+    let (old, new) = (price(old), price(new));
+    json!({"zh": format!("油价已由 {old} 调整为 {new},请重新确认"), "en": format!("The price changed from {old} to {new}: please confirm")})
+}
+
+/// The driver's sentence for `grade_mismatch`: what the nozzle gives, what is wanted, and where that is. Both grades are names in
+/// Chinese and English.
+#[must_use]
+pub fn grade_mismatch(here: &Value, whose: [&str; 2], wanted: &Value, right: &[i64]) -> Value {
+    // A space between Chinese and digits, none between Chinese and Chinese.
+    let spaced = |name: &Value| {
+        let name = name["zh"].as_str().unwrap_or("").to_owned();
+        if name.starts_with(|first: char| first.is_ascii()) { format!(" {name}") } else { name }
+    };
+    let numbers = |between: &str| right.iter().map(ToString::to_string).collect::<Vec<_>>().join(between);
+    let (go, take) = if right.is_empty() {
+        ("请咨询员工".to_owned(), "ask the staff".to_owned())
+    } else {
+        (format!("请选 {} 号枪", numbers("、")), format!("take nozzle {}", numbers(" or ")))
+    };
+    json!({
+        "zh": format!("此枪为{},{}{},{go}", spaced(here), whose[0], spaced(wanted)),
+        "en": format!("This nozzle is {}, {} {}: {take}", here["en"].as_str().unwrap_or(""), whose[1], wanted["en"].as_str().unwrap_or("")),
+    })
+}
+
+/// The driver's sentence for `nozzle_busy`.
+#[must_use]
+pub fn nozzle_busy(nozzle: i64) -> Value {
+    json!({"zh": format!("{nozzle} 号枪正在使用,请换枪"), "en": format!("Nozzle {nozzle} is in use: take another")})
+}
+
+/// Why a fuelling ended that was not ended by the driver, as a beginning of the sentence; `None` for hanging up and reaching the limit.
+#[must_use]
+pub fn stopped_by(finish: &str) -> Option<[&'static str; 2]> {
+    Some(match finish {
+        "stopped" => ["站内停止", "Stopped by the station"],
+        "emergency" => ["紧急停止", "Emergency stop"],
+        "power_loss" => ["停电", "Power cut"],
+        "no_flow" => ["不再出油", "No more fuel came"],
+        "fault" => ["油枪故障", "Fault of the pump"],
+        _ => return None,
+    })
+}
+
 /// The driver's sentence for a word, in Chinese and English.
 #[must_use]
 pub fn text(word: &str) -> Value {
@@ -109,18 +177,23 @@ fn sentence(word: &str) -> Option<(&'static str, &'static str)> {
             ("未提枪,订单已取消,退款处理中", "The nozzle was not lifted: order cancelled, refund under way")
         }
         "no_flow" => ("提枪后未出油,订单已结束,退款处理中", "No fuel flowed: order ended, refund under way"),
-        "cancelled" => ("订单已取消", "The order is cancelled"),
+        "cancelled" => ("订单已取消,已付款项原路退回", "The order is cancelled; what was paid goes back"),
         "fault" => ("油枪故障,订单已结束,退款处理中", "The pump has a fault: order ended, refund under way"),
         "tank_low" | "no_product" => {
             ("该油品库存不足,请选择其他油枪", "This product is running out: choose another nozzle")
         }
         "unloading" => ("油罐正在卸油,请选择其他油枪", "The tank is being filled: choose another nozzle"),
-        "station_held" => ("加油站暂停服务", "The station is paused"),
+        "station_held" => {
+            ("加油站暂停服务(雷雨/卸油/报警)", "The station is closed for now (storm, delivery or alarm)")
+        }
         "store_full" => ("加油站暂停接单,请稍后再试", "The station takes no orders at the moment: try again later"),
         "comm_lost" => {
             ("油枪通讯中断,请联系员工,未扣多余款", "No contact with the pump: ask the staff; nothing extra is charged")
         }
-        "cloud_offline" => ("加油站离线,暂时无法下单", "The station is offline: no orders for now"),
+        "cloud_offline" => (
+            "加油站暂时联系不上,无法在线下单,请联系员工",
+            "The station cannot be reached, so no orders here: ask the staff",
+        ),
         "emergency" | "gas_alarm" => {
             ("请立即停止使用手机并离开加油区", "Stop using your telephone and leave the forecourt now")
         }

@@ -324,6 +324,18 @@ fn the_same_key_is_the_same_order_and_never_another() {
 }
 
 #[test]
+fn a_driver_who_comes_back_four_weeks_later_need_not_sign_in_again() {
+    let mut play = play();
+    let (token, member, _) = play.act(|act| act.log_in("13800005678")).expect("logs in");
+    play.pass_ms(28 * 86_400_000);
+    assert_eq!(play.act(|act| act.session(&token)).expect("still signed in"), member);
+    play.pass_ms(3 * 86_400_000);
+    assert!(
+        matches!(play.act(|act| act.session(&token)), Err(Trouble::Refused(refusal)) if refusal.word == "not_logged_in")
+    );
+}
+
+#[test]
 fn what_cannot_be_sold_is_refused_before_anything_is_paid() {
     let mut play = play();
     let driver = play.member(1).expect("logs in");

@@ -77,7 +77,7 @@ async fn a_driver_pays_watches_and_is_refunded_and_the_trace_shows_the_whole_way
         assert_eq!(bed.raw("GET", path, &[], "").await.status, 200, "{path}");
     }
     let figures = bed.raw("GET", "/dashboard/figures", &[], "").await.body.to_string();
-    for said in ["100.0 %", "Fuelled of ended", "Hour", "Grade", "commission of level 2"] {
+    for said in ["100.0 %", "Fuelled of ended", "by hour", "by grade", "Commission, level 2"] {
         assert!(figures.contains(said), "{said}");
     }
     bed.platform.stop().await;
@@ -192,10 +192,13 @@ async fn a_station_gets_a_certificate_against_its_code_once_and_five_wrong_codes
 async fn what_a_page_shows_of_foreign_text_is_text() {
     let mut bed = Bed::new(None).await;
     let nozzle = json!({"nozzle": 4, "fuelling_point": 1, "grade": "<script>", "unit_price_micros": 1, "state": "idle",
-        "available": false, "holds": ["<b>"], "order_id": null});
+        "available": false, "holds": ["<u>"], "order_id": null});
     bed.tell("state/nozzle/4", "fuel.nozzle.state.v1", nozzle).await;
     let reply = bed.raw("GET", "/", &[], "").await;
     let text = reply.body.as_str().expect("HTML");
-    assert!(text.contains("&lt;script&gt;") && !text.contains("<script>") && !text.contains("<b>"));
+    assert!(text.contains("&lt;script&gt;") && !text.contains("<script>") && !text.contains("<u>"));
+    let nowhere = bed.raw("GET", "/trace/%3Cu%3E", &[], "").await;
+    let text = nowhere.body.as_str().expect("a page for people, not a problem for programs");
+    assert!(nowhere.status == 404 && text.contains("There is no order of this name") && !text.contains("<u>"));
     assert!(reply.head.contains("content-security-policy"));
 }

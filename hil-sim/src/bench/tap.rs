@@ -122,7 +122,7 @@ impl Run<'_> {
         let asked = code.clone();
         let free = move |act: &mut Act<'_>| {
             let view = act.nozzle_view(&asked, None)?;
-            Ok((view["refusal"].is_null() && view["state"] == "idle").then_some(()))
+            Ok((view["available"] == true && view["state"] == "idle").then_some(()))
         };
         town.wait("a free nozzle", LIMIT, free).await?;
         // A driver of their own for each order, so that nobody meets the limit of a day.

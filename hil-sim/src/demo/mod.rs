@@ -109,6 +109,8 @@ async fn play(args: &Args, directory: &Path) -> anyhow::Result<bool> {
     }
     pages.iter().for_each(|line| println!("{line}"));
     println!("[{}] all {} nozzles ready", since(began), town.stage.plan.nozzles().len());
+    // The first words of a station that starts, told now, would sound as if they were news.
+    drop(town.stage.platform.notices());
     live::run(&town, &pages, &prng).await?;
     finish_live(town).await
 }

@@ -1,7 +1,7 @@
 //! Scenes 15 to 18: what happens in the middle of a fuelling.
 
 use super::Outcome;
-use super::theatre::{FUELLING, SOON, Set, Theatre, name_of, sold};
+use super::theatre::{FUELLING, SOON, Set, Theatre, name_of, price, sold};
 use crate::customer::{Habits, Plan};
 use crate::prng::Prng;
 use crate::rig::people::visit;
@@ -19,6 +19,8 @@ use tokio::sync::oneshot;
 const MUCH: i64 = 45_000;
 /// In the middle of it.
 const MIDDLE: Volume = Volume::new(8_000);
+/// What the scene is named after.
+const HALF_AN_HOUR: Duration = Duration::from_secs(1_800);
 const GLANCE: Duration = Duration::from_millis(10);
 
 /// Waits until so much flowed at a nozzle.
@@ -50,11 +52,12 @@ pub async fn price_change(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     ensure!(fuelled, "no fuel flowed");
     let done = set.settled(&order).await?;
     ensure!(done["end"]["unit_price_micros"] == old, "sold at {}", done["end"]["unit_price_micros"]);
+    set.agrees(nozzle, &done)?;
     set.price_shown(nozzle, new, SOON).await?;
     Ok(Outcome::Shown(vec![
-        format!("{name} came while fuel flowed: sold at the old price of {old} micros"),
+        format!("{name} came while fuel flowed: sold at the old price of {} yuan a litre", price(old)),
         sold(&done),
-        format!("after the hang-up the pump confirmed {new} micros"),
+        format!("after the hang-up the pump confirmed {}", price(new)),
     ]))
 }
 
@@ -81,12 +84,8 @@ pub async fn power_cut(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     let off = dark.elapsed();
     let done = set.settled(&order).await?;
     let fuellings = set.town.stage.pumps.fuellings(nozzle).len() - before;
-    let pumped = set.pumped(nozzle)?;
-    ensure!(
-        fuellings == 1 && done["end"]["amount_minor"] == pumped.get(),
-        "{fuellings} fuellings, the pump has {pumped:?}, {}",
-        done["end"]
-    );
+    set.agrees(nozzle, &done)?;
+    ensure!(fuellings == 1, "{fuellings} fuellings at the pump");
     let nozzles = set.town.stage.plan.nozzles();
     set.town.stage.platform.nozzles_ready(&nozzles, FUELLING).await?;
     Ok(Outcome::Shown(vec![
@@ -102,7 +101,7 @@ pub async fn power_cut(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
 
 /// No uplink: what was armed is fuelled, a signed order is handed in, and all of it drains.
 pub async fn wan_out(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
-    let scripts = theatre.scripts.clone();
+    let (scripts, outage) = (theatre.scripts.clone(), theatre.outage);
     let set = theatre.open().await?;
     let (one, two) = (NozzleId(1), NozzleId(7));
     let (mut first, mut second) = (set.driver().await?, set.driver().await?);
@@ -124,6 +123,7 @@ pub async fn wan_out(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
         ensure!(fuelled == (true, true), "no fuel flowed");
         let waiting = set.town.stage.books()?.outbox()?;
         ensure!(waiting > 0, "nothing waits in the outbox");
+        tokio::time::sleep(outage.saturating_sub(begun.elapsed())).await;
         anyhow::Ok((signed, waiting))
     };
     let shown = shown.await;
@@ -134,14 +134,14 @@ pub async fn wan_out(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     let (armed, signed) = (set.settled(&armed).await?, set.settled(&signed).await?);
     set.town.stage.settle(SOON).await?;
     let drained = back.elapsed();
-    for order in [&armed, &signed] {
-        ensure!(order["state"] == "completed", "it ended {}: {}", order["state"], order["end"]);
-    }
+    set.agrees(one, &armed)?;
+    set.agrees(two, &signed)?;
     let script = played(&scripts, "wan_out")?;
     Ok(Outcome::Shown(vec![
         format!(
-            "uplink down for {} ms here, in place of half an hour; {waiting} records waited, drained {} ms after it was back",
-            out.as_millis(),
+            "uplink down for {} s{}; {waiting} records waited, drained {} ms after it was back",
+            out.as_secs(),
+            if out < HALF_AN_HOUR { ", for the whole half hour give --outage 1800" } else { "" },
             drained.as_millis()
         ),
         format!("armed before the cut: {}", sold(&armed)),

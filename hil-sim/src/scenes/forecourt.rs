@@ -1,31 +1,44 @@
 //! Scenes 10 to 14: several orders, nozzles and deliveries of the same thing.
 
 use super::Outcome;
-use super::theatre::{FUELLING, SOON, Theatre, minor, name_of, sold};
+use super::theatre::{FUELLING, SOON, Set, Theatre, minor, name_of, sold, told};
 use crate::customer::{Habits, Plan};
+use crate::rig::page::Page;
 use crate::rig::store::FILE;
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use forecourt::ids::NozzleId;
 use forecourt::order::Limit;
-use forecourt::units::{Money, Volume};
+use forecourt::units::Money;
 use reference_platform::books::{NewOrder, Trouble};
-use reference_platform::rehearsal::Rehearsal;
 use rusqlite::OpenFlags;
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
+/// From the word that a tank is low to nozzles that nobody can order at.
+const HIDDEN_WITHIN: Duration = Duration::from_secs(5);
 /// Eleven minutes: an order is good for ten.
 const LONG_AGO_MS: i64 = -11 * 60_000;
 
-/// Another nozzle of the same grade is lifted; the page offers the move.
+/// Another nozzle of the same grade is lifted: the driver moves the order on the page, or the attendant does. The nozzle that was paid for
+/// first gives nothing any more.
 pub async fn wrong_nozzle(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     let set = theatre.open().await?;
-    let (paid_at, lifted) = (NozzleId(1), NozzleId(3));
-    set.free(lifted).await?;
     let mut driver = set.driver().await?;
-    let order = set.armed(&mut driver, paid_at, json!({"amount_minor": 6_000}), &Value::Null).await?;
+    let by_driver = moved_by_driver(set, &mut driver, NozzleId(1), NozzleId(3)).await?;
+    let by_attendant = moved_by_attendant(set, &mut driver, NozzleId(5), NozzleId(7)).await?;
+    Ok(Outcome::Shown(vec![
+        format!("paid at nozzle 1, lifted 3, moved by the driver on the page: {}", sold(&by_driver)),
+        format!("paid at nozzle 5, moved to 7 by the attendant; 5, lifted then, gave nothing: {}", sold(&by_attendant)),
+    ]))
+}
+
+async fn moved_by_driver(set: &Set, driver: &mut Page, paid_at: NozzleId, lifted: NozzleId) -> anyhow::Result<Value> {
+    set.free(lifted).await?;
+    let before = set.town.stage.pumps.totaliser(paid_at);
+    let order = set.armed(driver, paid_at, json!({"amount_minor": 6_000}), &Value::Null).await?;
     let moving = async {
         let offered =
             set.town.order(&order, "offered the other nozzle", SOON, |view| !view["wrong_nozzle"].is_null()).await?;
@@ -36,18 +49,40 @@ pub async fn wrong_nozzle(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     moved?;
     ensure!(fuelled, "no fuel flowed at nozzle {lifted}");
     let done = set.settled(&order).await?;
-    let id = order.clone();
+    sold_at(set, &order, lifted).await?;
+    set.agrees(lifted, &done)?;
+    ensure!(set.town.stage.pumps.totaliser(paid_at) == before, "the totaliser of nozzle {paid_at} moved");
+    Ok(done)
+}
+
+async fn moved_by_attendant(set: &Set, driver: &mut Page, paid_at: NozzleId, to: NozzleId) -> anyhow::Result<Value> {
+    set.free(to).await?;
+    let before = set.town.stage.pumps.totaliser(paid_at);
+    let order = set.armed(driver, paid_at, json!({"amount_minor": 5_000}), &Value::Null).await?;
+    let who = json!({"nozzle": to.0, "by_whom": "attendant 7"});
+    set.staff(driver, &format!("orders/{order}/move"), &who).await?;
+    let there = |view: &Value| view["state"] == "armed" && view["nozzle"] == 7;
+    set.town.order(&order, "armed at the other nozzle", SOON, there).await?;
+    // Lifted all the same, the first one stays locked, and the page says where to go.
+    set.town.stage.pumps.lift(paid_at);
+    set.town.order(&order, "told of the wrong nozzle", SOON, |view| view["wrong_nozzle"]["nozzle"] == 5).await?;
+    set.town.stage.pumps.hang_up(paid_at);
+    ensure!(set.customer(to, Plan::FuelToPreset, Habits::brisk()).await, "no fuel flowed at nozzle {to}");
+    let done = set.settled(&order).await?;
+    sold_at(set, &order, to).await?;
+    set.agrees(to, &done)?;
+    ensure!(set.town.stage.pumps.totaliser(paid_at) == before, "the totaliser of nozzle {paid_at} moved");
+    Ok(done)
+}
+
+/// The station's own record must name the nozzle.
+async fn sold_at(set: &Set, order: &str, nozzle: NozzleId) -> anyhow::Result<()> {
+    let id = order.to_owned();
     let day = reference_platform::calendar::Day::of(reference_platform::shared::now());
     let books = set.town.platform.shared().read(move |act| act.day_books(day)).await?;
     let sale = books.pumps.iter().find(|sale| sale.order_id.as_deref() == Some(&id)).context("its sale")?;
-    ensure!(sale.nozzle == i64::from(lifted.0), "sold at nozzle {}", sale.nozzle);
-    Ok(Outcome::Partly(
-        vec![
-            format!("paid at nozzle {paid_at}, lifted at {lifted}, moved on the driver's page, sold at {lifted}"),
-            sold(&done),
-        ],
-        "the attendant's part: the station has no attendant's console yet, so the driver moved it".into(),
-    ))
+    ensure!(sale.nozzle == i64::from(nozzle.0), "sold at nozzle {}", sale.nozzle);
+    Ok(())
 }
 
 /// The same signed order again, and the same sale record again.
@@ -75,6 +110,7 @@ pub async fn twice(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     let (late, _) = desk.reply(command, SOON).await?;
     ensure!(late.repeated, "the copy after the end was answered {}", late.result);
 
+    set.agrees(nozzle, &done)?;
     set.town.stage.settle(SOON).await?;
     let record = record_of(&set.town.stage.plan.data_directory().join(FILE), &order)?;
     let totals = set.town.platform.shared().read(|act| act.totals()).await?;
@@ -130,15 +166,23 @@ pub async fn queue(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     one.pay(&first).await?;
     set.town.order(&first, "armed", SOON, |view| view["state"] == "armed").await?;
     two.pay(&second).await?;
-    let waiting = set.town.order(&second, "queued", SOON, |view| view["state"] == "queued").await?;
+    let waits = |view: &Value| view["state"] == "queued" && view["queue_position"] == 1;
+    let waiting = set.town.order(&second, "first in the queue", SOON, waits).await?;
+    let page = one.good("GET", &format!("/api/v1/nozzles/{code}"), &Value::Null).await?;
+    ensure!(page["queue"] == 2, "{} are before whoever comes now", page["queue"]);
+    let before = set.town.stage.pumps.fuellings(nozzle).len();
     ensure!(set.customer(nozzle, Plan::FuelToPreset, Habits::brisk()).await, "no fuel flowed for the first");
     let first = set.settled(&first).await?;
+    set.agrees(nozzle, &first)?;
     set.town.order(&second, "armed", SOON, |view| view["state"] == "armed").await?;
     ensure!(set.customer(nozzle, Plan::FuelToPreset, Habits::brisk()).await, "no fuel flowed for the second");
     let second = set.settled(&second).await?;
+    set.agrees(nozzle, &second)?;
+    let fuelled = set.town.stage.pumps.fuellings(nozzle).len() - before;
+    ensure!(fuelled == 2, "{fuelled} fuellings at the pump");
     let amounts = [&first, &second].map(|order| minor(&order["end"]["amount_minor"]));
     ensure!(amounts == [5_000, 7_000], "sold for {amounts:?}");
-    Ok(Outcome::Shown(vec![format!("told to the second: {}", waiting["text"]["en"]), sold(&first), sold(&second)]))
+    Ok(Outcome::Shown(vec![format!("told to the second: {}", told(&waiting["text"])), sold(&first), sold(&second)]))
 }
 
 /// An order that was signed eleven minutes ago reaches the station only now.
@@ -147,6 +191,7 @@ pub async fn expired(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     let nozzle = NozzleId(3);
     let driver = set.driver().await?;
     let code = set.free(nozzle).await?.to_owned();
+    let before = set.town.stage.pumps.totaliser(nozzle);
     let member = driver.member_id().to_owned();
     let price = set.town.stage.plan.grade_of(nozzle).and_then(|grade| set.town.stage.plan.price_of(grade));
     let wanted = NewOrder {
@@ -185,31 +230,69 @@ pub async fn expired(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
         ended["end"]
     );
     ensure!(ended["end"]["refund"]["amount_minor"] == 20_000, "back: {}", ended["end"]["refund"]);
+    // Nothing was armed: whoever lifts the nozzle gets nothing.
+    set.town.stage.pumps.lift(nozzle);
+    set.town.stage.platform.nozzle_state(nozzle, "calling", SOON).await?;
+    set.town.stage.pumps.hang_up(nozzle);
+    set.free(nozzle).await?;
+    ensure!(set.town.stage.pumps.totaliser(nozzle) == before, "fuel flowed on an expired order");
     Ok(Outcome::Shown(vec![
         format!(
             "{order}, signed 11 minutes before: refused by the station, released ({}), 200.00 back",
-            ended["end"]["reason"]
+            ended["end"]["reason"].as_str().unwrap_or("?")
         ),
-        format!("told to the driver: {}", ended["end"]["text"]["en"]),
+        format!("told to the driver: {}", told(&ended["end"]["text"])),
     ]))
 }
 
-/// The platform's half alone: what it does with the hold. No gauge tells the station.
-pub async fn tank_low(_: &mut Theatre) -> anyhow::Result<Outcome> {
-    let mut play = Rehearsal::new()?;
-    let member = play.member(1)?;
-    play.nozzle(1, false, &["tank_low"])?;
-    let wanted = play.wanted(1, Limit::Volume(Volume::new(10_000)))?;
-    let refused = match play.buy(&member, &wanted) {
-        Err(Trouble::Refused(refusal)) => refusal,
-        other => anyhow::bail!("an order at the held nozzle: {other:?}"),
-    };
+/// Two nozzles of a tank that runs low are held; who waits at one gets the money back, and the page leads to the third nozzle.
+pub async fn tank_low(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
+    let set = theatre.open().await?;
+    let (low, other) = ([NozzleId(1), NozzleId(3)], NozzleId(5));
+    set.free(low[1]).await?;
+    set.free(other).await?;
+    let (mut first, mut late) = (set.driver().await?, set.driver().await?);
+    let waiting = set.armed(&mut first, low[0], json!({"amount_minor": 20_000}), &Value::Null).await?;
+    let totaliser = set.town.stage.pumps.totaliser(low[0]);
+    let path = format!("stations/{}/holds", set.town.stage.plan.station);
+    let begun = Instant::now();
+    for nozzle in low {
+        set.staff(&mut late, &path, &json!({"nozzle": nozzle.0, "hold": true, "reason": "tank_low"})).await?;
+    }
+    let mut told_late = Value::Null;
+    for nozzle in low {
+        told_late = set.refused(nozzle, HIDDEN_WITHIN, "tank_low").await?;
+    }
+    let took = begun.elapsed();
+    ensure!(took < HIDDEN_WITHIN, "hidden after {took:?}");
+    let code = set.town.code(low[1])?.to_owned();
+    let (status, refused) = late.place(&code, json!({"amount_minor": 20_000}), &Value::Null).await?;
     ensure!(
-        refused.to_string().contains("takes no orders") || refused.to_string().contains("tank_low"),
-        "refused as {refused}"
+        (status, &refused["error"]) == (409, &json!("tank_low")),
+        "an order there was answered {status}: {refused}"
     );
-    Ok(Outcome::NotShown(format!(
-        "no gauge is connected: the station does not read tanks yet, so nothing holds a nozzle for a low one. The platform's half was \
-         tried with the hold made up: an order there is refused before it is paid ({refused})"
-    )))
+    let page = late.good("GET", &format!("/api/v1/nozzles/{code}"), &Value::Null).await?;
+    let instead = page["others"].as_array().into_iter().flatten().find(|nozzle| nozzle["available"] == true);
+    let instead = instead.context("another nozzle on the page")?;
+    ensure!(instead["nozzle"] == other.0 && instead["grade"] == page["grade"], "offered instead: {instead}");
+    let back = set.settled(&waiting).await?;
+    ensure!(
+        back["state"] == "released" && back["end"]["refund"]["amount_minor"] == 20_000,
+        "the order that waited ended {}: {}",
+        back["state"],
+        back["end"]
+    );
+    ensure!(set.town.stage.pumps.totaliser(low[0]) == totaliser, "fuel flowed at nozzle {}", low[0]);
+    for nozzle in low {
+        set.staff(&mut late, &path, &json!({"nozzle": nozzle.0, "hold": false, "reason": "filled up"})).await?;
+        set.free(nozzle).await?;
+    }
+    Ok(Outcome::Shown(vec![
+        format!(
+            "the platform, which reads the gauge, tells the station; nozzles 1 and 3 hidden {} ms later, held by the station as tank_low",
+            took.as_millis()
+        ),
+        format!("on their pages: {}; nozzle {} of the same grade is offered", told(&told_late), instead["nozzle"]),
+        format!("{waiting} waited there: released, 200.00 back: {}", told(&back["end"]["text"])),
+    ]))
 }

@@ -93,7 +93,7 @@ pub async fn tamper(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     Ok(Outcome::Shown(vec![
         format!(
             "byte {at} of the store changed, 60.00 to 60.01 in record {number}; edgectl chain: {}",
-            said.trim().lines().next().unwrap_or("")
+            said.lines().find(|line| line.contains(number)).unwrap_or("").trim()
         ),
         format!("the same sent to the platform: {named}"),
     ]))

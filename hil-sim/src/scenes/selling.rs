@@ -1,10 +1,12 @@
 //! Scenes 1 to 4: from the installed station to the sale.
 
 use super::Outcome;
-use super::theatre::{SOON, Theatre, sold, yuan};
+use super::theatre::{SOON, Theatre, price, sold, told, yuan};
 use crate::bench::witness::WireWitness;
 use crate::customer::Plan;
 use crate::dispenser::Condition;
+use crate::dispenser::calculator::AmountDigits;
+use crate::dispenser::physics::Limit;
 use crate::dispenser::record::Moment;
 use anyhow::{Context as _, ensure};
 use forecourt::ids::NozzleId;
@@ -72,7 +74,7 @@ pub async fn price_set(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
         // A DART head at rest has no nozzle selected and shows no price: lifted and hung up, it does. One that is out when the price comes
         // takes it only when it is back, so it is lifted again.
         while !shows(set, *nozzle, new).await {
-            ensure!(begun.elapsed() < SOON, "nozzle {nozzle} was lifted and did not confirm {new} micros");
+            ensure!(begun.elapsed() < SOON, "nozzle {nozzle} was lifted and did not confirm {} yuan", price(new));
         }
     }
     let took = begun.elapsed();
@@ -87,11 +89,13 @@ pub async fn price_set(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     ensure!(order["end"]["unit_price_micros"] == new, "sold at {}", order["end"]["unit_price_micros"]);
     Ok(Outcome::Shown(vec![
         format!(
-            "{name}: 95 from {old} to {new} micros, confirmed by nozzles {} after {} ms, each lifted once: a DART head at rest shows no price",
+            "{name}: 95 from {} to {} yuan a litre, confirmed by nozzles {} after {} ms, each lifted once: a DART head at rest shows no price",
+            price(old),
+            price(new),
             nozzles.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "),
             took.as_millis()
         ),
-        format!("an order at the old price: {}", refused["text"]["en"]),
+        format!("an order at the old price: {}", told(&refused["text"])),
         format!("sold at the new price, as the pump has it: {}", sold(&order)),
     ]))
 }
@@ -140,9 +144,11 @@ pub async fn pay(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     }
     set.town.stage.pumps.hang_up(nozzle);
     let done = set.settled(&id).await?;
+    set.agrees(nozzle, &done)?;
     let limit = set.town.stage.pumps.fuellings(nozzle).pop().map(|fuelling| fuelling.released_by.limit);
+    ensure!(limit == Some(Limit::Amount(AmountDigits(20_000))), "the limit in the pump was {limit:?}");
     Ok(Outcome::Shown(vec![
-        format!("{id}: 200.00 paid, released with {limit:?} in the pump after {} ms", took.as_millis()),
+        format!("{id}: 200.00 paid, released with the limit of 200.00 in the pump after {} ms", took.as_millis()),
         sold(&done),
     ]))
 }
@@ -153,9 +159,8 @@ pub async fn fuel(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
     let (nozzle, mut driver) = (NozzleId(5), set.driver().await?);
     let order =
         set.sell(&mut driver, nozzle, json!({"amount_minor": 20_000}), &Value::Null, Plan::FuelToPreset).await?;
-    let pumped = set.pumped(nozzle)?;
     let amount = &order["end"]["amount_minor"];
-    ensure!(*amount == pumped.get(), "the pump has {pumped:?}, the sale {amount}");
+    ensure!(*amount == 20_000, "{} flowed", yuan(amount));
     let id = super::theatre::name_of(&order)?;
     // Acknowledged only after the commit, so a little later.
     let whole = move |act: &mut reference_platform::books::Act<'_>| {
@@ -168,7 +173,7 @@ pub async fn fuel(theatre: &mut Theatre) -> anyhow::Result<Outcome> {
         ensure!(steps.contains(&step), "no step {step} in {steps:?}");
     }
     Ok(Outcome::Shown(vec![
-        format!("{}, as the pump shows it: {}", sold(&order), yuan(amount)),
+        format!("{}, to the digit as the pump shows it", sold(&order)),
         format!("its way: {}", steps.join(", ")),
     ]))
 }

@@ -14,7 +14,7 @@ use crate::rig::stage::Setting;
 use crate::rig::town::{Pages, Town, is_settled};
 use anyhow::{Context as _, ensure};
 use forecourt::ids::NozzleId;
-use forecourt::units::{Currency, Money};
+use forecourt::units::{Currency, Money, UnitPrice, Volume};
 use pump_drivers::protocol::Protocol;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,11 @@ pub struct Theatre {
     pub scripts: PathBuf,
     /// The daemon's program, if given.
     pub daemon: Option<PathBuf>,
+    /// How long the uplink is out, at least.
+    pub outage: Duration,
     set: Option<Set>,
+    /// Violations that were told already.
+    told: usize,
 }
 
 /// The running station.
@@ -54,8 +58,22 @@ pub struct Set {
 impl Theatre {
     /// An empty one.
     #[must_use]
-    pub fn new(directory: &Path, daemon: Option<PathBuf>, scripts: PathBuf) -> Self {
-        Self { directory: directory.to_owned(), scripts, daemon, set: None }
+    pub fn new(directory: &Path, daemon: Option<PathBuf>, scripts: PathBuf, outage: Duration) -> Self {
+        Self { directory: directory.to_owned(), scripts, daemon, outage, set: None, told: 0 }
+    }
+
+    /// What every scene must leave behind: a ledger that adds up, and no violation of the contract or at a pump.
+    ///
+    /// # Errors
+    /// What is wrong and was not told before.
+    pub async fn check(&mut self) -> anyhow::Result<()> {
+        let Some(set) = &self.set else { return Ok(()) };
+        let ledger = set.town.platform.shared().read(|act| act.audit_ledger()).await?;
+        ensure!(ledger.is_empty(), "the ledger: {}", ledger.join("; "));
+        let wrongs = [set.town.stage.platform.report().violations, set.town.stage.pumps.wrongs()].concat();
+        let before = std::mem::replace(&mut self.told, wrongs.len()).min(wrongs.len());
+        ensure!(wrongs.len() == before, "the contract or a pump was violated: {}", wrongs[before..].join("; "));
+        Ok(())
     }
 
     /// The station, started if it is not.
@@ -121,10 +139,23 @@ impl Set {
         let asked = code.to_owned();
         let free = move |act: &mut reference_platform::books::Act<'_>| {
             let view = act.nozzle_view(&asked, None)?;
-            Ok((view["refusal"].is_null() && view["state"] == "idle").then_some(()))
+            Ok((view["available"] == true && view["state"] == "idle").then_some(()))
         };
         self.town.wait(&format!("nozzle {nozzle}, free"), SOON, free).await?;
         Ok(code)
+    }
+
+    /// Waits until a nozzle's page says why no order can be taken there; the sentence.
+    ///
+    /// # Errors
+    /// If it does not in time.
+    pub async fn refused(&self, nozzle: NozzleId, limit: Duration, word: &'static str) -> anyhow::Result<Value> {
+        let code = self.town.code(nozzle)?.to_owned();
+        let shown = move |act: &mut reference_platform::books::Act<'_>| {
+            let refusal = act.nozzle_view(&code, None)?["refusal"].take();
+            Ok((refusal["error"] == word).then(|| refusal["text"].clone()))
+        };
+        self.town.wait(&format!("{word} at nozzle {nozzle}"), limit, shown).await
     }
 
     /// A driver pays at a nozzle that is free; the order once it is armed.
@@ -166,8 +197,37 @@ impl Set {
         let order = self.armed(driver, nozzle, limit, with).await?;
         ensure!(self.customer(nozzle, plan, Habits::brisk()).await, "no fuel flowed for order {order}");
         let sold = self.settled(&order).await?;
-        ensure!(sold["state"] == "completed", "order {order} ended {}: {}", sold["state"], sold["end"]);
+        self.agrees(nozzle, &sold)?;
         Ok(sold)
+    }
+
+    /// An order's sale must be the last fuelling at its nozzle, to the last digit that the pump showed.
+    ///
+    /// # Errors
+    /// If it did not end in fuel, or with other figures.
+    pub fn agrees(&self, nozzle: NozzleId, order: &Value) -> anyhow::Result<()> {
+        let (name, end) = (&order["order_id"], &order["end"]);
+        ensure!(order["state"] == "completed", "order {name} ended {}: {end}", order["state"]);
+        let pump = self.town.stage.pumps.fuellings(nozzle).pop().context("no fuelling at the pump")?;
+        let shown = (pump.volume.get(), i64::from(pump.figures.amount.0));
+        let sold = (minor(&end["volume_ml"]), minor(&end["amount_minor"]));
+        ensure!(
+            shown == sold,
+            "the pump at nozzle {nozzle} shows {shown:?} (ml, fen), order {name} was sold as {sold:?}"
+        );
+        Ok(())
+    }
+
+    /// Staff of the platform does something.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub async fn staff(&self, driver: &mut Page, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let token = self.town.platform.staff_token();
+        let path = format!("/api/v1/staff/{path}");
+        let (status, answer) = driver.call_as(token, "POST", &path, "application/json", &body.to_string()).await?;
+        ensure!((200..300).contains(&status), "{path} was answered {status}: {answer}");
+        Ok(answer)
     }
 
     /// An order with its end and its refund.
@@ -178,15 +238,6 @@ impl Set {
         self.town.order(order, "settled", FUELLING, is_settled).await
     }
 
-    /// The pump's own figure of its last fuelling at a nozzle.
-    ///
-    /// # Errors
-    /// If there was none.
-    pub fn pumped(&self, nozzle: NozzleId) -> anyhow::Result<Money> {
-        let fuelling = self.town.stage.pumps.fuellings(nozzle).pop().context("no fuelling at the pump")?;
-        Ok(Money::new(i64::from(fuelling.figures.amount.0)))
-    }
-
     /// Staff sends a price set for a grade, in force at once. Its name.
     ///
     /// # Errors
@@ -194,10 +245,8 @@ impl Set {
     pub async fn send_price(&self, driver: &mut Page, grade: &str, micros: i64) -> anyhow::Result<String> {
         let prices = json!({"effective_at": reference_platform::shared::now().to_string(),
             "prices": [{"grade": grade, "unit_price_micros": micros}]});
-        let path = format!("/api/v1/staff/stations/{}/prices", self.town.stage.plan.station);
-        let staff = self.town.platform.staff_token();
-        let (status, answer) = driver.call_as(staff, "POST", &path, "application/json", &prices.to_string()).await?;
-        ensure!(status == 200, "the price set was answered {status}: {answer}");
+        let path = format!("stations/{}/prices", self.town.stage.plan.station);
+        let answer = self.staff(driver, &path, &prices).await?;
         Ok(answer["price_set"].as_str().unwrap_or("?").to_owned())
     }
 
@@ -210,7 +259,7 @@ impl Set {
         let shown = move |act: &mut reference_platform::books::Act<'_>| {
             Ok((act.nozzle_view(&code, None)?["unit_price_micros"] == micros).then_some(()))
         };
-        self.town.wait(&format!("{micros} micros at nozzle {nozzle}"), limit, shown).await
+        self.town.wait(&format!("{} yuan at nozzle {nozzle}", price(micros)), limit, shown).await
     }
 
     /// Runs `edgectl` with something on its standard input. Exit code and output.
@@ -266,14 +315,26 @@ pub fn yuan(value: &Value) -> String {
     Money::new(minor(value)).major(Currency::CNY)
 }
 
+/// A price as people read it.
+#[must_use]
+pub fn price(micros: i64) -> String {
+    reference_platform::refusal::price(UnitPrice::new(micros))
+}
+
+/// A sentence of the platform as an English driver reads it.
+#[must_use]
+pub fn told(text: &Value) -> &str {
+    text["en"].as_str().unwrap_or("?")
+}
+
 /// What was sold, in one line.
 #[must_use]
 pub fn sold(order: &Value) -> String {
     let end = &order["end"];
     format!(
-        "{}: {} ml for {}, charged {}, back {}, nozzle {}",
+        "{}: {} L for {}, charged {}, back {}, nozzle {}",
         order["order_id"].as_str().unwrap_or("?"),
-        end["volume_ml"],
+        reference_platform::refusal::litres(Volume::new(minor(&end["volume_ml"]))),
         yuan(&end["amount_minor"]),
         yuan(&end["charged_minor"]),
         yuan(&end["refund"]["amount_minor"]),

@@ -1,12 +1,12 @@
 //! The driver's calls, as `API.md` lists them.
 
 use super::call::{Answer, Call, Problem};
-use crate::books::{Coupon, Invitation, Member, NewCard, NewOrder, Trouble};
+use crate::books::{Coupon, Invitation, Member, NewCard, NewOrder, SESSION_MS, Trouble};
 use crate::distance::Position;
 use crate::shared::Shared;
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use forecourt::units::Money;
 use serde::Deserialize;
@@ -58,7 +58,7 @@ pub async fn log_in(State(shared): Platform, call: Call) -> Result<Response, Pro
             Ok((token, act.member_view(&member)?))
         })
         .await?;
-    let cookie = format!("session={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=43200");
+    let cookie = format!("session={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}", SESSION_MS / 1_000);
     Ok(([(header::SET_COOKIE, cookie)], Json(json!({"token": token, "member": view}))).into_response())
 }
 
@@ -168,6 +168,39 @@ pub async fn qr_code(State(shared): Platform, Path(order_id): Path<String>, call
     let refused = |detail: String| crate::refusal::Refusal::new("unknown_order", detail);
     let jws = view["jws"].as_str().ok_or_else(|| refused("not paid, so not signed".into()))?;
     let picture = crate::qr::svg(jws).map_err(|error| refused(error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, "image/svg+xml")], picture).into_response())
+}
+
+#[derive(Deserialize)]
+pub struct Reader {
+    #[serde(default)]
+    lang: String,
+}
+
+/// What the driver may show to friends: what was fuelled and saved, and the code that invites them to the same nozzle.
+pub async fn poster(
+    State(shared): Platform,
+    Path(order_id): Path<String>,
+    Query(reader): Query<Reader>,
+    headers: HeaderMap,
+    call: Call,
+) -> Result<Response, Problem> {
+    let member = call.member()?;
+    let inviter = member.member_id.clone();
+    let (view, code) = shared
+        .read(move |act| {
+            act.check_owner(&member.member_id, &order_id)?;
+            let view = act.order_view(&order_id)?;
+            let there = |(station, nozzle, _): &(String, i64, String)| {
+                view["station_id"] == station.as_str() && view["nozzle"] == *nozzle
+            };
+            let code = act.qr_tokens()?.into_iter().find(there).map(|(.., code)| code);
+            Ok((view, code))
+        })
+        .await?;
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let link = crate::poster::link(&format!("http://{host}"), &code.unwrap_or_default(), &inviter);
+    let picture = crate::poster::svg(&view, &link, reader.lang != "en")?;
     Ok(([(header::CONTENT_TYPE, "image/svg+xml")], picture).into_response())
 }
 

@@ -31,9 +31,9 @@ pub fn add_live(shared: &Shared, order: &mut Value) {
     }
 }
 
-/// Whether nothing about an order will change any more.
+/// Whether nothing about an order will change any more, and no alarm keeps its driver from reading it.
 fn is_settled(order: &Value) -> bool {
-    !order["end"].is_null() && order["end"]["refund"]["state"] != "accepted"
+    !order["end"].is_null() && order["alarm"].is_null() && order["end"]["refund"]["state"] != "accepted"
 }
 
 /// One listener of one order.

@@ -7,8 +7,10 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 /// Name, content type, content.
-const FILES: [(&str, &str, &str); 1] =
-    [("dashboard.css", "text/css; charset=utf-8", include_str!("../../page/dashboard.css"))];
+const FILES: [(&str, &str, &str); 2] = [
+    ("dashboard.css", "text/css; charset=utf-8", include_str!("../../page/dashboard.css")),
+    ("dashboard.js", "text/javascript; charset=utf-8", include_str!("../../page/dashboard.js")),
+];
 
 pub async fn file(Path(name): Path<String>) -> Result<Response, Problem> {
     let file = FILES.iter().find(|(known, ..)| *known == name);

@@ -1,4 +1,5 @@
-//! What only a person of the platform may do, with the staff's token: decide on withdrawals, correct sales, set prices, run fleets' cards.
+//! What only a person of the platform may do, with the staff's token: decide on withdrawals, correct sales, set prices, run fleets' cards,
+//! move an order to another nozzle, hold a nozzle.
 
 use super::call::{Answer, Problem, parse};
 use crate::books::NewCard;
@@ -58,6 +59,43 @@ pub async fn correct(
     let Correction { amount_minor, by_whom, why } = parse(&body)?;
     shared.write(move |act| act.correct_sale(&sale, amount_minor, &by_whom, &why)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct Move {
+    nozzle: i64,
+    by_whom: String,
+}
+
+pub async fn move_order(
+    State(shared): State<Arc<Shared>>,
+    Path(order): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    check(&shared, &headers)?;
+    let Move { nozzle, by_whom } = parse(&body)?;
+    shared.write(move |act| act.move_order_by_staff(&order, nozzle, &by_whom)).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+#[derive(Deserialize)]
+struct Hold {
+    nozzle: i64,
+    hold: bool,
+    reason: String,
+}
+
+pub async fn hold(
+    State(shared): State<Arc<Shared>>,
+    Path(station): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    check(&shared, &headers)?;
+    let Hold { nozzle, hold, reason } = parse(&body)?;
+    shared.write(move |act| act.hold_nozzle(&station, nozzle, hold, &reason)).await?;
+    Ok(StatusCode::ACCEPTED)
 }
 
 #[derive(Deserialize)]

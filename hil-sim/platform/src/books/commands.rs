@@ -3,10 +3,11 @@
 use super::{Act, Trouble};
 use crate::contract::command::{Acked, Command};
 use crate::contract::message::ReplyData;
+use crate::refusal::Refusal;
 use forecourt::ids::NozzleId;
 use forecourt::time::UtcTime;
 use rusqlite::params;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// A command that is to be published.
@@ -77,6 +78,20 @@ impl Act<'_> {
         let nozzle = self.number("SELECT nozzle FROM fuel_order WHERE order_id = ?1", [order_id])?;
         let nozzle = NozzleId(u16::try_from(nozzle).unwrap_or(0));
         self.issue(&station, &Command::Watch(nozzle, seconds), None, None).map(|_| ())
+    }
+
+    /// Asks a station to take no orders at a nozzle, or to take them again; nozzle 0 means all. The reason `tank_low` is told to drivers
+    /// as such; any other is for the station's log.
+    ///
+    /// # Errors
+    /// `unknown_station`.
+    pub fn hold_nozzle(&mut self, station_id: &str, nozzle: i64, hold: bool, reason: &str) -> Result<(), Trouble> {
+        if self.currency_of(station_id)?.is_none() {
+            return Err(Refusal::new("unknown_station", format!("no station {station_id}")).into());
+        }
+        let kind = if hold { "fuel.nozzle.hold.v1" } else { "fuel.nozzle.unhold.v1" };
+        let command = Command::Other(kind.into(), json!({"nozzle": nozzle, "reason": reason}));
+        self.issue(station_id, &command, None, None).map(|_| ())
     }
 
     /// Commands to publish, oldest first.

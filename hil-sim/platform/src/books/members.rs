@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 /// An invitation binds within this distance of the station.
 const BINDING_RADIUS_M: u32 = 3_000;
-const SESSION_MS: i64 = 12 * 3_600_000;
+/// A month, so that a driver who comes back pays with two taps.
+pub const SESSION_MS: i64 = 30 * 86_400_000;
 /// Longest plate or grade that is taken.
 const LONGEST: usize = 16;
 

@@ -30,10 +30,10 @@ pub use figures::{Abandoned, DayFigures, Distributor, Share};
 pub use ingest::Answer;
 pub use ingest::Refusals;
 pub use ledger::Account;
-pub use members::{Invitation, Member};
+pub use members::{Invitation, Member, SESSION_MS};
 pub use orders::NewOrder;
-pub use stations::NewStation;
-pub use totals::Totals;
+pub use stations::{NewStation, grade_name};
+pub use totals::{Ending, SoldOf, Totals};
 pub use trace::Stage;
 
 use crate::contract::keys::KeyPair;

@@ -2,9 +2,9 @@
 
 use super::stations::grade_name;
 use super::{Act, Trouble};
-use crate::refusal::{Refusal, text};
+use crate::refusal::{self, Refusal, text};
 use forecourt::time::UtcTime;
-use forecourt::units::{Currency, Money, Volume};
+use forecourt::units::{Currency, Money, UnitPrice, Volume};
 use rusqlite::Row;
 use serde_json::{Value, json};
 
@@ -45,6 +45,7 @@ impl Act<'_> {
             Some("released" | "cancelled" | "expired") => self.released_view(order_id, &station_id, &order)?,
             _ => Value::Null,
         };
+        order["alarm"] = self.alarm_view(&station_id, &order)?;
         order["text"] = if order["end"].is_null() { self.sentence(&order) } else { order["end"]["text"].clone() };
         Ok(order)
     }
@@ -63,6 +64,15 @@ impl Act<'_> {
                 && order["unit_price_micros"].as_i64() == other.price_micros()
         });
         Ok(lifted.map_or(Value::Null, |other| json!({"nozzle": other.nozzle, "qr_token": other.qr_token})))
+    }
+
+    /// An alarm for who stands at the pump with this order, or fuelled on it until the alarm; `null` for none.
+    fn alarm_view(&self, station_id: &str, order: &Value) -> Result<Value, Trouble> {
+        let there = order["end"].is_null() || order["end"]["finish"] == "emergency";
+        match order["nozzle"].as_i64().filter(|_| there) {
+            Some(nozzle) => self.alarm_at(station_id, nozzle),
+            None => Ok(Value::Null),
+        }
     }
 
     /// What to say while there is no end.
@@ -148,17 +158,7 @@ impl Act<'_> {
                 Ok(json!({"level": level, "to_masked": to, "amount_minor": amount}))
             })?
             .into();
-        let volume = Volume::new(end["volume_ml"].as_i64().unwrap_or(0)).litres();
-        let amount = yuan(end["amount_minor"].as_i64().unwrap_or(0));
-        end["text"] = match end["refund"]["amount_minor"].as_i64() {
-            Some(back) => json!({
-                "zh": format!("实加 {volume} 升 {amount} 元,退回 {} 元", yuan(back)),
-                "en": format!("{volume} L for {amount}; {} goes back", yuan(back)),
-            }),
-            None => {
-                json!({"zh": format!("加油完成,{volume} 升 {amount} 元"), "en": format!("Done: {volume} L for {amount}")})
-            }
-        };
+        end["text"] = completed_text(&end);
         Ok(end)
     }
 
@@ -180,9 +180,57 @@ impl Act<'_> {
         };
         Ok(json!({
             "kind": kind, "reason": reason, "refund": self.refund_view(order_id)?, "coupon": coupon,
-            "suggested_nozzles": suggested, "unit_price_micros": reply["unit_price_micros"], "text": text(reason),
+            "suggested_nozzles": suggested, "unit_price_micros": reply["unit_price_micros"],
+            "text": self.released_text(reason, station_id, order, &reply)?,
         }))
     }
+
+    /// The sentence of an order that ended without fuel, with what its refusal named.
+    fn released_text(&self, reason: &str, station_id: &str, order: &Value, reply: &Value) -> Result<Value, Trouble> {
+        let here = self.nozzles(station_id)?.into_iter().find(|nozzle| order["nozzle"] == nozzle.nozzle);
+        Ok(match (reason, here) {
+            ("price_changed", here) => {
+                let now = reply["unit_price_micros"].as_i64().or_else(|| here.and_then(|nozzle| nozzle.price_micros()));
+                match (order["unit_price_micros"].as_i64(), now) {
+                    (Some(old), Some(new)) if old != new => {
+                        refusal::price_changed(UnitPrice::new(old), UnitPrice::new(new))
+                    }
+                    _ => text(reason),
+                }
+            }
+            ("grade_mismatch", Some(here)) => {
+                let right = reply["suggested_nozzles"].as_array().into_iter().flatten().filter_map(Value::as_i64);
+                let whose = ["您的订单是", "your order is"];
+                let right: Vec<i64> = right.collect();
+                refusal::grade_mismatch(&grade_name(here.grade()), whose, &order["grade_name"], &right)
+            }
+            ("nozzle_busy", Some(here)) => refusal::nozzle_busy(here.nozzle),
+            // Held for a reason that the driver may know.
+            ("station_held" | "nozzle_unavailable", Some(here)) => {
+                here.refusal().map_or_else(|| text(reason), |refusal| refusal.problem()["text"].take())
+            }
+            _ => text(reason),
+        })
+    }
+}
+
+/// The sentence of a fuelling: what flowed, what goes back, and why it ended unless by the driver or at the limit.
+fn completed_text(end: &Value) -> Value {
+    let number = |value: &Value| value.as_i64().unwrap_or(0);
+    let volume = refusal::litres(Volume::new(number(&end["volume_ml"])));
+    let amount = yuan(number(&end["amount_minor"]));
+    let [why_zh, why_en] = refusal::stopped_by(end["finish"].as_str().unwrap_or("")).unwrap_or_default();
+    let (zh, en) = match end["refund"]["amount_minor"].as_i64() {
+        Some(back) => (
+            format!("实加 {volume} 升 {amount} 元,退回 {} 元", yuan(back)),
+            format!("{volume} L for {amount} yuan; {} goes back", yuan(back)),
+        ),
+        None => (format!("加油完成,{volume} 升 {amount} 元"), format!("Done: {volume} L for {amount} yuan")),
+    };
+    if why_zh.is_empty() {
+        return json!({"zh": zh, "en": en});
+    }
+    json!({"zh": format!("{why_zh}:{zh}"), "en": format!("{why_en}: {en}")})
 }
 
 /// The columns that are shown as they stand, and the station.

@@ -1,12 +1,12 @@
 //! Orders from the tap to their one end. Shows: preset by money, litres or fill-up; one order for one key however often it is sent; the
 //! grade guard; the limit of 5,000 yuan a day; an order is signed and sent only when it is paid.
 
-use super::stations::{AMOUNTS, VOLUMES, is_diesel};
+use super::stations::{AMOUNTS, Nozzle, VOLUMES, grade_name, is_diesel};
 use super::{Account, Act, Trouble};
 use crate::calendar::Day;
 use crate::contract::command::{Command, OrderSpec};
 use crate::distance::Position;
-use crate::refusal::Refusal;
+use crate::refusal::{self, Refusal};
 use forecourt::ids::{Grade, NozzleId, OrderId};
 use forecourt::order::{Basis, Limit};
 use forecourt::time::UtcTime;
@@ -106,7 +106,8 @@ impl Act<'_> {
         let price = UnitPrice::new(nozzle.price_micros().unwrap_or(0));
         if price != wanted.unit_price_micros {
             let detail = format!("nozzle {} now sells at {} micros", nozzle.nozzle, price.get());
-            return Err(Refusal::new("price_changed", detail).with("unit_price_micros", price.get()).into());
+            let refusal = Refusal::new("price_changed", detail).with("unit_price_micros", price.get());
+            return Err(refusal.with("text", refusal::price_changed(wanted.unit_price_micros, price)).into());
         }
         self.guard_grade(member_id, wanted.vehicle_id.as_deref(), nozzle.grade(), station_id)?;
 
@@ -170,11 +171,16 @@ impl Act<'_> {
         let right = self.nozzles(station_id)?;
         let right: Vec<i64> = right
             .iter()
-            .filter(|nozzle| is_diesel(nozzle.grade()) == is_diesel(&own))
+            .filter(|nozzle| is_diesel(nozzle.grade()) == is_diesel(&own) && nozzle.refusal().is_none())
             .map(|nozzle| nozzle.nozzle)
             .collect();
         let detail = format!("the vehicle takes {own}, the nozzle gives {grade}");
-        Err(Refusal::new("grade_mismatch", detail).with("suggested_nozzles", json!(right)).into())
+        let whose = ["您的车辆用", "your vehicle takes"];
+        let sentence = refusal::grade_mismatch(&grade_name(grade), whose, &grade_name(&own), &right);
+        Err(Refusal::new("grade_mismatch", detail)
+            .with("suggested_nozzles", json!(right))
+            .with("text", sentence)
+            .into())
     }
 
     pub(super) fn day_left(&self, member_id: &str) -> Result<Money, Trouble> {
@@ -277,7 +283,7 @@ impl Act<'_> {
     ) -> Result<(), Trouble> {
         let Some(rank) = LADDER.iter().position(|known| *known == step) else { return Ok(()) };
         self.step(order_id, step, None)?;
-        let sql = "UPDATE fuel_order SET state = ?2, since_ms = ?3, queue_position = ?4, lift_deadline_ms = coalesce(?5, lift_deadline_ms)
+        let sql = "UPDATE fuel_order SET state = ?2, since_ms = ?3, queue_position = coalesce(?4, queue_position), lift_deadline_ms = coalesce(?5, lift_deadline_ms)
                    WHERE order_id = ?1 AND instr(?6, ' ' || state || ' ') > 0";
         let lower = format!(" {} ", LADDER[..=rank].join(" "));
         let deadline = lift_deadline.map(UtcTime::unix_ms);
@@ -317,15 +323,31 @@ impl Act<'_> {
     /// # Errors
     /// `cannot_move` unless it waits there; `unknown_nozzle`; `grade_mismatch`.
     pub fn move_order(&mut self, order_id: &str, qr_token: &str) -> Result<(), Trouble> {
+        let nozzle = self.nozzle(qr_token)?;
+        self.move_to(order_id, &nozzle, None)
+    }
+
+    /// The same for an attendant, who knows the nozzle by the number painted on it.
+    ///
+    /// # Errors
+    /// As [`Act::move_order`].
+    pub fn move_order_by_staff(&mut self, order_id: &str, nozzle: i64, by_whom: &str) -> Result<(), Trouble> {
+        let station = self.station_of(order_id)?;
+        let found = self.nozzles(&station)?.into_iter().find(|known| known.nozzle == nozzle);
+        let found = found.ok_or_else(|| Refusal::new("unknown_nozzle", format!("{station} has no nozzle {nozzle}")))?;
+        self.move_to(order_id, &found, Some(by_whom))
+    }
+
+    fn move_to(&mut self, order_id: &str, nozzle: &Nozzle, by_whom: Option<&str>) -> Result<(), Trouble> {
         let (state, ..) = self.payable(order_id)?;
-        let (nozzle, station) = (self.nozzle(qr_token)?, self.station_of(order_id)?);
+        let station = self.station_of(order_id)?;
         if !["queued", "armed"].contains(&state.as_str()) || nozzle.station_id != station {
             return Err(Refusal::new("cannot_move", format!("the order is {state}, at {station}")).into());
         }
         let name = OrderId::new(order_id).map_err(|error| Refusal::new("malformed", error.to_string()))?;
         let to = NozzleId(u16::try_from(nozzle.nozzle).unwrap_or(0));
         self.issue(&station, &Command::Move(name, to), Some(order_id), None)?;
-        self.step(order_id, "move_asked", None)
+        self.step(order_id, "move_asked", by_whom)
     }
 
     pub(super) fn station_of(&self, order_id: &str) -> Result<String, Trouble> {

@@ -3,7 +3,7 @@
 
 use super::{Act, Member, Trouble};
 use crate::distance::Position;
-use crate::refusal::{Refusal, text};
+use crate::refusal::{Refusal, nozzle_busy, text};
 use rusqlite::params;
 use serde_json::{Value, json};
 
@@ -23,6 +23,12 @@ pub struct NewStation {
 /// Smallest and largest limits that are sold: minor units, millilitres.
 pub(super) const AMOUNTS: [i64; 2] = [100, 100_000];
 pub(super) const VOLUMES: [i64; 2] = [1_000, 100_000];
+
+/// Orders of the platform that may stand at a nozzle. The station may take fewer, and refuses with `nozzle_busy`; then the money goes back.
+const QUEUE: i64 = 4;
+
+/// Holds that concern everyone on the forecourt, also those who have fuelled or are fuelling.
+const ALARMS: [&str; 2] = ["emergency", "gas_alarm"];
 
 /// Holds with a sentence of their own, the gravest first.
 const HOLDS: [&str; 8] =
@@ -48,21 +54,55 @@ impl Nozzle {
         self.state["unit_price_micros"].as_i64().filter(|price| *price > 0)
     }
 
+    fn holds(&self) -> Vec<&str> {
+        self.state["holds"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    /// An alarm at the nozzle or the whole station.
+    pub fn alarm(&self) -> Option<&'static str> {
+        let holds = self.holds();
+        ALARMS.into_iter().find(|alarm| holds.contains(alarm) || self.station_holds.iter().any(|hold| hold == alarm))
+    }
+
+    /// Orders that wait behind the first.
+    fn queue(&self) -> i64 {
+        self.state["queue"].as_i64().unwrap_or(0)
+    }
+
+    /// Another driver is first. The station lets orders wait, and tells for how long.
+    fn is_in_use(&self) -> bool {
+        const USED: [&str; 5] = ["authorised", "started", "suspended_started", "fuelling", "suspended_fuelling"];
+        !self.state["order_id"].is_null()
+            || USED.iter().any(|state| self.state["state"] == *state)
+            || self.state["wait_estimate_s"].as_i64().is_some_and(|seconds| seconds > 0)
+    }
+
+    /// Nobody is before one.
+    pub fn is_free(&self) -> bool {
+        self.state["available"] == true && self.refusal().is_none()
+    }
+
     /// Why no order can be taken, if so.
     pub fn refusal(&self) -> Option<Refusal> {
-        let holds: Vec<&str> = self.state["holds"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let holds = self.holds();
         let worst = |held: &dyn Fn(&str) -> bool| HOLDS.into_iter().find(|hold| held(hold));
         let at_station = |hold: &str| self.station_holds.iter().any(|known| known == hold);
         let word = if !self.online {
             "cloud_offline"
         } else if !self.station_holds.is_empty() {
             worst(&at_station).unwrap_or("station_held")
-        } else if self.state["available"] == true && self.price_micros().is_some() {
-            return None;
+        } else if self.price_micros().is_some()
+            && (self.state["available"] == true || (holds.is_empty() && self.is_in_use()))
+        {
+            if self.queue() + 1 < QUEUE {
+                return None;
+            }
+            "nozzle_busy"
         } else {
             worst(&|hold| holds.contains(&hold)).unwrap_or("nozzle_unavailable")
         };
-        Some(Refusal::new(word, format!("nozzle {} takes no orders", self.nozzle)).with("holds", json!(holds)))
+        let refusal = Refusal::new(word, format!("nozzle {} takes no orders", self.nozzle)).with("holds", json!(holds));
+        Some(if word == "nozzle_busy" { refusal.with("text", nozzle_busy(self.nozzle)) } else { refusal })
     }
 }
 
@@ -163,6 +203,13 @@ impl Act<'_> {
         self.nozzles_where("n.station_id = ?1", [station_id])
     }
 
+    /// An alarm that whoever stands at this nozzle must be told of; `null` for none.
+    pub(super) fn alarm_at(&self, station_id: &str, nozzle: i64) -> Result<Value, Trouble> {
+        let found = self.nozzles_where("n.station_id = ?1 AND n.nozzle = ?2", params![station_id, nozzle])?.pop();
+        let alarm = found.and_then(|nozzle| nozzle.alarm());
+        Ok(alarm.map_or(Value::Null, |word| json!({"error": word, "text": text(word)})))
+    }
+
     /// Every nozzle's code: station, nozzle number, token.
     ///
     /// # Errors
@@ -186,7 +233,7 @@ impl Act<'_> {
         let others: Vec<Value> = others
             .iter()
             .map(|other| {
-                json!({"qr_token": other.qr_token, "nozzle": other.nozzle, "grade": other.grade(),
+                json!({"qr_token": other.qr_token, "nozzle": other.nozzle, "grade": other.grade(), "grade_name": grade_name(other.grade()),
                     "available": other.refusal().is_none(), "wait_estimate_s": other.state["wait_estimate_s"]})
             })
             .collect();
@@ -198,15 +245,16 @@ impl Act<'_> {
             day_left = self.day_left(&member.member_id)?.get();
             pay_with.extend(view["cards"].as_array().into_iter().flatten().map(|card| card["card_id"].clone()));
         }
-        let number = |name: &str| nozzle.state[name].as_i64().unwrap_or(0);
-        let queue = nozzle.state["queue"].as_array().map_or_else(|| json!(number("queue")), |queue| json!(queue.len()));
+        let wait = nozzle.state["wait_estimate_s"].as_i64().unwrap_or(0);
+        // Whoever is at the pump is before one, too.
+        let before = nozzle.queue() + i64::from(!nozzle.state["order_id"].is_null());
         Ok(json!({
             "qr_token": qr_token, "station": station, "nozzle": nozzle.nozzle,
             "grade": nozzle.grade(), "grade_name": grade_name(nozzle.grade()),
             "currency": self.currency_of(&nozzle.station_id)?, "unit_price_micros": nozzle.price_micros(),
-            "state": nozzle.state["state"], "holds": nozzle.state["holds"], "available": nozzle.refusal().is_none(),
-            "refusal": nozzle.refusal().map(|refusal| json!({"error": refusal.word, "text": text(&refusal.word)})),
-            "queue": queue, "wait_estimate_s": number("wait_estimate_s"),
+            "state": nozzle.state["state"], "holds": nozzle.state["holds"], "available": nozzle.is_free(),
+            "refusal": nozzle.refusal().map(|refusal| json!({"error": refusal.word, "text": refusal.problem()["text"]})),
+            "queue": before, "wait_estimate_s": wait,
             "presets": [{"amount_minor": 20_000}, {"amount_minor": 30_000}, {"amount_minor": 50_000},
                 {"volume_ml": 30_000}, {"full_tank_minor": 60_000}],
             "limits": {"min_amount_minor": AMOUNTS[0], "max_amount_minor": AMOUNTS[1],

@@ -1,7 +1,7 @@
 //! What all orders come to, for a board that shows it while it moves.
 
 use super::{Act, Trouble};
-use forecourt::units::Money;
+use forecourt::units::{Money, Volume};
 
 /// Sums over every order in the books.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -20,7 +20,61 @@ pub struct Totals {
     pub commission: Money,
 }
 
+/// What was sold of a grade.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SoldOf {
+    /// The contract's code.
+    pub grade: String,
+    /// How many sales.
+    pub sales: u64,
+    /// The pumps'.
+    pub volume: Volume,
+    /// The pumps'.
+    pub amount: Money,
+}
+
+/// How orders ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ending {
+    /// `completed`, `released`, `cancelled` or `expired`.
+    pub state: String,
+    /// Why no fuel was taken, where the station said so.
+    pub reason: Option<String>,
+    /// How many.
+    pub orders: u64,
+}
+
 impl Act<'_> {
+    /// What was sold of each grade, the most first.
+    ///
+    /// # Errors
+    /// [`Trouble::Books`].
+    pub fn sold_by_grade(&self) -> Result<Vec<SoldOf>, Trouble> {
+        let sql =
+            "SELECT grade, count(*), sum(volume_ml), sum(amount_minor) FROM sale GROUP BY grade ORDER BY 4 DESC, 1";
+        self.rows(sql, [], |row| {
+            Ok(SoldOf {
+                grade: row.get(0)?,
+                sales: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
+                volume: Volume::new(row.get(2)?),
+                amount: Money::new(row.get(3)?),
+            })
+        })
+    }
+
+    /// How orders ended, the most frequent first.
+    ///
+    /// # Errors
+    /// [`Trouble::Books`].
+    pub fn endings(&self) -> Result<Vec<Ending>, Trouble> {
+        let sql = "SELECT state, reason, count(*) FROM fuel_order WHERE state IN ('completed', 'released', 'cancelled', 'expired')
+                   GROUP BY state, reason ORDER BY 3 DESC, 1, 2";
+        self.rows(sql, [], |row| {
+            let orders = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+            Ok(Ending { state: row.get(0)?, reason: row.get(1)?, orders })
+        })
+    }
+
     /// The sums now. What is not charged and not given back is held for open orders.
     ///
     /// # Errors
@@ -77,5 +131,11 @@ mod tests {
         let all = play.act(|act| act.totals()).expect("sums");
         let sums = [all.paid, all.charged, all.given_back].map(Money::get);
         assert_eq!((all.orders, all.open, sums), (3, 0, [60_000, 7_450, 52_550]));
+        let (sold, ends) = play.act(|act| Ok((act.sold_by_grade()?, act.endings()?))).expect("sums");
+        let sold: Vec<_> =
+            sold.iter().map(|of| (of.grade.as_str(), of.sales, of.volume.get(), of.amount.get())).collect();
+        assert_eq!(sold, [("92", 1, 10_000, 7_450)]);
+        let ends: Vec<_> = ends.iter().map(|end| (end.state.as_str(), end.reason.as_deref(), end.orders)).collect();
+        assert_eq!(ends, [("released", Some("not_lifted"), 2), ("completed", None, 1)]);
     }
 }

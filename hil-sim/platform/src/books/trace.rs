@@ -1,8 +1,9 @@
 //! One order's whole way with its times: from the tap to the booked commission under one name.
 
 use super::{Act, Trouble};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, litres};
 use forecourt::time::UtcTime;
+use forecourt::units::{Currency, Money, Volume};
 
 /// One stage of an order's way.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,7 +50,15 @@ impl Act<'_> {
             };
             Ok([
                 stage("fuel_began", started, None),
-                stage("hung_up", ended, Some(format!("{volume} ml, {amount} minor"))),
+                stage(
+                    "hung_up",
+                    ended,
+                    Some(format!(
+                        "{} L, {} yuan",
+                        litres(Volume::new(volume)),
+                        Money::new(amount).major(Currency::CNY)
+                    )),
+                ),
             ])
         })?;
         stages.extend(sales.into_iter().flatten());

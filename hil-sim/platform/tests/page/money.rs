@@ -1,5 +1,6 @@
 //! From the link to the receipt, and everything that can come between.
 
+use reference_platform::refusal::Refusal;
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
@@ -337,102 +338,121 @@ fn the_whole_way_to_a_paid_order_is_open_to_the_keyboard_alone() {
 fn every_refusal_is_shown_in_both_languages_with_a_next_step() {
     let stand = Stand::start();
     let Some(browser) = at_the_nozzle(&stand, "zh-CN", true) else { return };
-    // Word, status, the driver's sentence, the first step that is offered.
-    let refusals: [(&str, u16, &str, &str, &str, &str); 22] = [
-        ("not_logged_in", 401, "请先登录", "Please sign in", "去登录", "Sign in"),
-        ("foreign_origin", 403, "请重新扫码打开", "Please open the page again from the code", "重新打开", "Open again"),
-        ("not_yours", 403, "这不是您的订单", "This is not your order", "返回油枪", "Back to the nozzle"),
-        ("unknown_nozzle", 404, "找不到这把油枪", "This nozzle is not known", "查看我的订单", "See my orders"),
-        ("malformed", 400, "内容有误", "Something in it is wrong", "重新打开", "Open again"),
-        ("cloud_offline", 409, "加油站暂时联系不上", "The station is not heard", "重试", "Try again"),
-        (
-            "station_held",
-            409,
-            "加油站暂停服务(雷雨/卸油/报警)",
-            "The station is closed for now (storm, delivery, alarm)",
-            "重试",
-            "Try again",
-        ),
-        ("nozzle_unavailable", 409, "此枪暂停使用", "This nozzle is out of service", "1 号枪", "Nozzle 1"),
-        (
-            "tank_low",
-            409,
-            "该油品库存不足,请选择其他油枪",
-            "Too little of this fuel is left: choose another nozzle",
-            "1 号枪",
-            "Nozzle 1",
-        ),
-        (
-            "comm_lost",
-            409,
-            "油枪通讯中断,请联系员工,未扣多余款",
-            "The pump does not answer: ask the staff, nothing more was charged",
-            "1 号枪",
-            "Nozzle 1",
-        ),
-        ("nozzle_busy", 409, "三号枪正在使用,请换枪", "Nozzle 3 is in use: take another", "1 号枪", "Nozzle 1"),
-        (
-            "price_changed",
-            409,
-            "油价已由 7.45 调整为 7.60,请重新确认",
-            "The price changed from 7.45 to 7.60: please confirm",
-            "确认单价 7.60",
-            "Accept 7.60",
-        ),
-        (
-            "grade_mismatch",
-            409,
-            "此枪为柴油,您的订单是 92 号,请选 1、2 号枪",
-            "This nozzle is diesel, your order is 92: take 1 or 2",
-            "1 号枪",
-            "Nozzle 1",
-        ),
-        ("limit_too_small", 409, "金额太小", "Too small an amount", "修改金额", "Change the amount"),
-        ("limit_exceeded", 409, "超过单笔上限", "Over the limit of one order", "修改金额", "Change the amount"),
-        ("daily_limit", 409, "超过今日上限", "Over today's limit", "修改金额", "Change the amount"),
-        (
-            "coupon_not_usable",
-            409,
-            "优惠券不可用",
-            "The coupon cannot be used",
-            "不用优惠券",
-            "Go on without the coupon",
-        ),
-        ("group_not_complete", 409, "拼团还差人", "The group is not complete", "不参加拼团", "Go on without the group"),
-        ("card_refused", 409, "卡被拒绝", "The card was refused", "换支付方式", "Pay another way"),
-        ("key_reused", 409, "请重新下单", "Please order again", "重试", "Try again"),
-        (
-            "expired",
-            409,
-            "订单已过期,未加油,款项原路退回",
-            "The order expired without fuel; the money goes back",
-            "重新下单",
-            "New order",
-        ),
-        ("rate_limited", 429, "操作太快,请稍候", "Too fast, please wait", "重试", "Try again"),
+    // Word and the first step that is offered; the sentence is the platform's own.
+    let refusals = [
+        ("not_logged_in", "去登录", "Sign in"),
+        ("foreign_origin", "重新打开", "Open again"),
+        ("not_yours", "返回油枪", "Back to the nozzle"),
+        ("unknown_nozzle", "查看我的订单", "See my orders"),
+        ("malformed", "重新打开", "Open again"),
+        ("cloud_offline", "重试", "Try again"),
+        ("station_held", "重试", "Try again"),
+        ("nozzle_unavailable", "1 号枪", "Nozzle 1"),
+        ("tank_low", "1 号枪", "Nozzle 1"),
+        ("unloading", "1 号枪", "Nozzle 1"),
+        ("comm_lost", "1 号枪", "Nozzle 1"),
+        ("review", "1 号枪", "Nozzle 1"),
+        ("store_full", "重试", "Try again"),
+        ("nozzle_busy", "1 号枪", "Nozzle 1"),
+        ("price_changed", "确认单价 7.60", "Accept 7.60"),
+        ("grade_mismatch", "1 号枪", "Nozzle 1"),
+        ("unsupported_preset", "修改金额", "Change the amount"),
+        ("limit_too_small", "修改金额", "Change the amount"),
+        ("limit_exceeded", "修改金额", "Change the amount"),
+        ("daily_limit", "修改金额", "Change the amount"),
+        ("coupon_not_usable", "不用优惠券", "Go on without the coupon"),
+        ("group_not_complete", "不参加拼团", "Go on without the group"),
+        ("card_refused", "换支付方式", "Pay another way"),
+        ("too_far", "重试", "Try again"),
+        ("key_reused", "重试", "Try again"),
+        ("expired", "重新下单", "New order"),
+        ("rate_limited", "重试", "Try again"),
     ];
-    for (error, status, zh, en, step_zh, step_en) in refusals {
-        let (_, mut body) = problem(status, error, zh, en);
-        match error {
-            "price_changed" => body["unit_price_micros"] = json!(7_600_000),
-            "grade_mismatch" => body["suggested_nozzles"] = json!([1, 2]),
-            _ => {}
-        }
+    for (error, step_zh, step_en) in refusals {
+        let refusal = match error {
+            "price_changed" => Refusal::new(error, "for the log").with("unit_price_micros", 7_600_000),
+            "grade_mismatch" => Refusal::new(error, "for the log").with("suggested_nozzles", json!([1, 2])),
+            _ => Refusal::new(error, "for the log"),
+        };
+        let (status, body) = (refusal.status(), refusal.problem());
+        let [zh, en] = ["zh", "en"].map(|language| body["text"][language].as_str().expect("a sentence").to_owned());
+        assert!(zh != en && !zh.contains("暂时无法完成"), "{error} has a sentence of its own: {zh}");
         stand.change(|world| {
             world.refusals.insert("orders", (status, body));
         });
         browser.open(&stand.url());
         browser.click("#last");
         browser.click("#pay");
-        browser.reads_as("refusal-text", zh);
+        browser.reads_as("refusal-text", &zh);
         browser.until("document.activeElement.id === 'refusal-text'");
         let first = "document.querySelector('#refusal-steps > *').textContent";
         assert_eq!(browser.run(&format!("return {first}")), step_zh, "{error}");
         browser.click("#language");
-        browser.reads_as("refusal-text", en);
+        browser.reads_as("refusal-text", &en);
         assert_eq!(browser.run(&format!("return {first}")), step_en, "{error}");
         browser.click("#language");
     }
+}
+
+#[test]
+fn an_alarm_reaches_who_is_fuelling_and_the_end_is_there_when_it_is_over() {
+    let stand = Stand::start();
+    let Some(browser) = at_the_nozzle(&stand, "zh-CN", true) else { return };
+    pay_as_last_time(&browser);
+    stand.order(&fuelling());
+    browser.reads_as("order-title", "正在加油");
+    let sentence = "请立即停止使用手机并离开加油区";
+    stand.order(&json!({"alarm": {"error": "gas_alarm", "text": {"zh": sentence, "en": "Leave"}}}));
+    browser.reads_as("refusal-text", sentence);
+    browser.reads_as("say", sentence);
+    assert_eq!(browser.run("return document.getElementById('order-text').offsetParent"), Value::Null);
+    stand.order(&ended("done"));
+    browser.reads_as("refusal-text", sentence);
+    stand.order(&json!({"alarm": null}));
+    browser.reads_as("order-title", "加油完成");
+    browser.until("document.getElementById('refusal').hidden");
+}
+
+#[test]
+fn a_nozzle_in_use_tells_who_is_before_and_how_long_and_takes_the_order() {
+    let stand = Stand::start();
+    stand.change(|world| {
+        for (name, value) in [
+            ("state", json!("fuelling")),
+            ("available", json!(false)),
+            ("queue", json!(1)),
+            ("wait_estimate_s", json!(150)),
+        ] {
+            world.nozzle[name] = value;
+        }
+        world.nozzle["others"][2]["grade_name"] = json!({"zh": "柴油", "en": "Diesel"});
+    });
+    let Some(browser) = at_the_nozzle(&stand, "zh-CN", true) else { return };
+    browser.reads_as("pump-state", "使用中 · 您前面有 1 位 · 约等 3 分钟");
+    assert!(browser.text("others").contains("柴油 · 不可用"), "{}", browser.text("others"));
+    pay_as_last_time(&browser);
+    browser.click("#language");
+    stand.order(&json!({"state": "queued", "text": {"zh": "3 号枪正在使用,已为您排队第 1 位", "en": "Nozzle 3 is busy: you are number 1 in its queue"}}));
+    browser.reads_as("order-title", "In the queue");
+    browser.reads_as("order-text", "Nozzle 3 is busy: you are number 1 in its queue");
+}
+
+#[test]
+fn friends_are_invited_by_a_poster_that_is_fetched_when_it_is_looked_at() {
+    let stand = Stand::start();
+    let Some(browser) = at_the_nozzle(&stand, "zh-CN", true) else { return };
+    pay_as_last_time(&browser);
+    stand.order(&ended("done"));
+    browser.reads_as("order-title", "加油完成");
+    assert_eq!(browser.run("return document.querySelectorAll('#poster img').length"), 0);
+    browser.click("#share-box summary");
+    browser.until("document.querySelector('#poster img') && document.querySelector('#poster img').naturalWidth > 0");
+    assert!(
+        browser
+            .run("return document.querySelector('#poster img').alt")
+            .as_str()
+            .is_some_and(|alt| alt.contains("海报"))
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::stream;
-use reference_platform::{page, qr};
+use reference_platform::{page, poster, qr};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -225,6 +225,7 @@ fn router(shared: Shared) -> Router {
         .route("/orders/{id}", get(order))
         .route("/orders/{id}/events", get(order_events))
         .route("/orders/{id}/qr.svg", get(qr_svg))
+        .route("/orders/{id}/poster.svg", get(poster_svg))
         .route("/orders/{id}/{act}", post(act));
     Router::new().nest("/api/v1", api).with_state(shared).merge(page::routes())
 }
@@ -394,5 +395,12 @@ async fn qr_svg(State(shared): State<Shared>, headers: HeaderMap, Path(id): Path
     needs_session(&headers)?;
     let order = shared.find(&id)?;
     let picture = qr::svg(order["jws"].as_str().unwrap_or_default()).expect("it fits");
+    Ok(([(header::CONTENT_TYPE, "image/svg+xml")], picture).into_response())
+}
+
+async fn poster_svg(State(shared): State<Shared>, headers: HeaderMap, Path(id): Path<String>) -> Answer {
+    needs_session(&headers)?;
+    let order = shared.find(&id)?;
+    let picture = poster::svg(&order, &poster::link("http://127.0.0.1", QR, "m-1"), true).expect("a poster");
     Ok(([(header::CONTENT_TYPE, "image/svg+xml")], picture).into_response())
 }
