@@ -31,7 +31,7 @@ window.TEXTS = {
   "queue": ["您前面有 {n} 位", "{n} ahead of you"],
   "resume": ["您有一笔进行中的订单", "You have an order under way"],
   "last": ["和上次一样", "As last time"],
-  "last_other": ["您上次加的是{last},此枪为{grade},请确认油品。", "Last time you took {last}; this nozzle sells {grade}. Please check the fuel."],
+  "last_other": ["您上次加的是 {last},此枪为 {grade},请确认油品。", "Last time you took {last}; this nozzle sells {grade}. Please check the fuel."],
   "how_much": ["加多少", "How much"],
   "by_amount": ["按金额", "Amount"],
   "by_volume": ["按升数", "Litres"],

@@ -125,7 +125,15 @@ fn an_order_that_ends_without_fuel_says_why() {
     let order = paid(&mut play);
     play.nozzle(3, false, &["tank_low"]).expect("told");
     play.release(&order, "station_held").expect("booked");
-    assert_eq!(zh(&play.view(&order).expect("an order")["text"]), "该油品库存不足,请选择其他油枪");
+    let others = play.view(&order).expect("an order")["end"]["suggested_nozzles"].take();
+    let others: Vec<_> = others.as_array().expect("a list").iter().map(|other| other["nozzle"].clone()).collect();
+    assert_eq!(others, [1, 2, 4], "of the same grade, and free");
+    let text = |play: &mut Rehearsal| zh(&play.view(&order).expect("an order")["text"]).to_owned();
+    assert_eq!(text(&mut play), "该油品库存不足,请选择其他油枪");
+    // Looked at the next day, when the same nozzle has another trouble.
+    play.nozzle(3, false, &["emergency"]).expect("told");
+    play.pass_ms(86_400_000);
+    assert_eq!(text(&mut play), "加油站暂停服务(雷雨/卸油/报警)");
 }
 
 #[test]

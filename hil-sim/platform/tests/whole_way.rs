@@ -142,7 +142,13 @@ async fn a_forged_callback_and_a_foreign_page_are_refused() {
     assert_eq!((reply.status, reply.body["error"].as_str()), (403, Some("foreign_origin")));
     let form = [("content-type", "application/x-www-form-urlencoded"), ("cookie", cookie.as_str())];
     assert_eq!(bed.raw("POST", "/api/v1/groups", &form, "station_id=st-1").await.body["error"], "malformed");
-    for path in ["/api/v1/staff/withdrawals/w", "/api/v1/staff/sales/s/correction"] {
+    for path in [
+        "/api/v1/staff/withdrawals/w",
+        "/api/v1/staff/sales/s/correction",
+        "/api/v1/staff/stations/st-1/prices",
+        "/api/v1/staff/orders/o/move",
+        "/api/v1/staff/stations/st-1/holds",
+    ] {
         assert_eq!(bed.call("POST", path, &json!({})).await.status, 401, "{path}");
     }
 }

@@ -1,12 +1,17 @@
 //! An order as the page shows it.
 
-use super::stations::grade_name;
+use super::stations::{Nozzle, grade_name};
 use super::{Act, Trouble};
 use crate::refusal::{self, Refusal, text};
 use forecourt::time::UtcTime;
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
 use rusqlite::Row;
 use serde_json::{Value, json};
+
+/// After an order's end.
+const STILL_THERE_MS: i64 = 10 * 60_000;
+/// Ends without fuel that another nozzle may mend.
+const ELSEWHERE: [&str; 5] = ["nozzle_busy", "nozzle_unavailable", "station_held", "no_flow", "fault"];
 
 fn yuan(minor: i64) -> String {
     Money::new(minor).major(Currency::CNY)
@@ -68,7 +73,7 @@ impl Act<'_> {
 
     /// An alarm for who stands at the pump with this order, or fuelled on it until the alarm; `null` for none.
     fn alarm_view(&self, station_id: &str, order: &Value) -> Result<Value, Trouble> {
-        let there = order["end"].is_null() || order["end"]["finish"] == "emergency";
+        let there = order["end"].is_null() || (order["end"]["finish"] == "emergency" && self.is_fresh(order));
         match order["nozzle"].as_i64().filter(|_| there) {
             Some(nozzle) => self.alarm_at(station_id, nozzle),
             None => Ok(Value::Null),
@@ -170,10 +175,16 @@ impl Act<'_> {
         let reply: Value = reply.flatten().map_or(Ok(Value::Null), |text| serde_json::from_str(&text))?;
         let nozzles = self.nozzles(station_id)?;
         let suggested = reply["suggested_nozzles"].as_array().into_iter().flatten().filter_map(Value::as_i64);
-        let suggested: Vec<Value> = suggested
-            .filter_map(|number| nozzles.iter().find(|nozzle| nozzle.nozzle == number))
-            .map(|nozzle| json!({"nozzle": nozzle.nozzle, "qr_token": nozzle.qr_token}))
-            .collect();
+        let mut suggested: Vec<_> =
+            suggested.filter_map(|number| nozzles.iter().find(|nozzle| nozzle.nozzle == number)).collect();
+        // Not the driver's fault: the same grade may be had beside it.
+        if suggested.is_empty() && ELSEWHERE.contains(&reason) && self.is_fresh(order) {
+            let beside =
+                |other: &&Nozzle| other.is_free() && order["nozzle"] != other.nozzle && order["grade"] == other.grade();
+            suggested = nozzles.iter().filter(beside).collect();
+        }
+        let suggested: Vec<Value> =
+            suggested.into_iter().map(|nozzle| json!({"nozzle": nozzle.nozzle, "qr_token": nozzle.qr_token})).collect();
         let coupon = match &order["coupon_id"] {
             Value::String(id) => json!({"coupon_id": id, "state": "returned", "discount_minor": 0}),
             _ => Value::Null,
@@ -185,9 +196,17 @@ impl Act<'_> {
         }))
     }
 
+    /// Whether its driver may still stand at the pump.
+    fn is_fresh(&self, order: &Value) -> bool {
+        let since = order["since"].as_str().and_then(|text| UtcTime::parse(text).ok());
+        since.is_some_and(|since| self.now.ms_since(since) < STILL_THERE_MS)
+    }
+
     /// The sentence of an order that ended without fuel, with what its refusal named.
     fn released_text(&self, reason: &str, station_id: &str, order: &Value, reply: &Value) -> Result<Value, Trouble> {
-        let here = self.nozzles(station_id)?.into_iter().find(|nozzle| order["nozzle"] == nozzle.nozzle);
+        // What the nozzle says now is the reason only of an end that was just now.
+        let nozzles = if self.is_fresh(order) { self.nozzles(station_id)? } else { Vec::new() };
+        let here = nozzles.into_iter().find(|nozzle| order["nozzle"] == nozzle.nozzle);
         Ok(match (reason, here) {
             ("price_changed", here) => {
                 let now = reply["unit_price_micros"].as_i64().or_else(|| here.and_then(|nozzle| nozzle.price_micros()));
@@ -198,13 +217,13 @@ impl Act<'_> {
                     _ => text(reason),
                 }
             }
-            ("grade_mismatch", Some(here)) => {
+            ("grade_mismatch", Some(here)) if order["grade"] != here.grade() => {
                 let right = reply["suggested_nozzles"].as_array().into_iter().flatten().filter_map(Value::as_i64);
                 let whose = ["您的订单是", "your order is"];
                 let right: Vec<i64> = right.collect();
                 refusal::grade_mismatch(&grade_name(here.grade()), whose, &order["grade_name"], &right)
             }
-            ("nozzle_busy", Some(here)) => refusal::nozzle_busy(here.nozzle),
+            ("nozzle_busy", _) => refusal::nozzle_busy(order["nozzle"].as_i64().unwrap_or(0)),
             // Held for a reason that the driver may know.
             ("station_held" | "nozzle_unavailable", Some(here)) => {
                 here.refusal().map_or_else(|| text(reason), |refusal| refusal.problem()["text"].take())

@@ -7,7 +7,7 @@ use crate::money::{armed, at_the_nozzle, ended, fuelling, pay_as_last_time};
 use crate::stand::Stand;
 
 /// Every text that is seen: its colour against the first plain colour behind it, as a contrast of WCAG 2.2 (1.4.3), in hundredths.
-const TOO_FAINT: &str = "
+pub const TOO_FAINT: &str = "
     function parts(c) { return c.match(/[\\d.]+/g).map(Number); }
     function light(c) {
         var p = parts(c).slice(0, 3).map(function (v) { v /= 255; return v <= 0.04045 ? v / 12.92 : Math.pow((v + 0.055) / 1.055, 2.4); });

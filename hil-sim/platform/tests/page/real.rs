@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::browser::Browser;
 use crate::common::Bed;
+use crate::looks::TOO_FAINT;
 
 #[test]
 fn a_driver_pays_fuels_and_is_refunded_on_the_reference_platform() {
@@ -58,4 +59,45 @@ fn a_driver_pays_fuels_and_is_refunded_on_the_reference_platform() {
     browser.click("#pay");
     browser.reads_as("order-title", "已支付");
     runtime.block_on(bed.platform.stop());
+}
+
+#[test]
+fn the_dashboard_fits_every_screen_follows_by_itself_and_says_when_the_platform_is_gone() {
+    let Some(browser) = Browser::start() else { return };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let mut bed = runtime.block_on(Bed::new(Some(50)));
+    let order = runtime.block_on(async {
+        bed.log_in("13800005678").await;
+        bed.buy(20_000, "key-00000001").await["order_id"].as_str().expect("an id").to_owned()
+    });
+    let url = bed.platform.url();
+    let trace = format!("/trace/{order}");
+    for path in ["/", "/dashboard/orders", "/dashboard/money", "/dashboard/reconciliation", &trace, "/trace/none"] {
+        browser.open(&format!("{url}{path}"));
+        for (width, height) in [(360, 740), (768, 1024), (1366, 768)] {
+            browser.size(width, height);
+            browser.until(&format!("matchMedia('(width: {width}px)').matches"));
+            let wide = browser.run("var it = document.documentElement; return it.scrollWidth - it.clientWidth");
+            assert_eq!(wide, 0, "{path} scrolls sideways at {width} px");
+        }
+        for dark in [false, true] {
+            browser.dark(dark);
+            let found = browser.run(TOO_FAINT);
+            assert!(found[0].as_i64() > Some(5), "{path}: {found}");
+            assert_eq!(found[1], json!([]), "{path}, dark: {dark}");
+        }
+    }
+
+    browser.open(&url);
+    browser.until("document.querySelector('main').textContent.includes('free')");
+    browser.run("document.querySelector('.nozzle').focus(); window.mark = 1");
+    let lifted = json!({"nozzle": 3, "fuelling_point": 1, "grade": "92", "unit_price_micros": 7_450_000, "state": "calling",
+        "available": true, "holds": [], "order_id": null, "queue": 0, "wait_estimate_s": 0});
+    runtime.block_on(bed.tell("state/nozzle/3", "fuel.nozzle.state.v1", lifted));
+    browser.until("document.querySelector('main').textContent.includes('lifted')");
+    let stayed = browser.run("return [window.mark, document.activeElement.className]");
+    assert_eq!(stayed, json!([1, "nozzle"]), "not loaded again, and the focus is where it was");
+    runtime.block_on(bed.platform.stop());
+    browser.seen("lost");
 }
