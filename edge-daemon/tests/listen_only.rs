@@ -1,6 +1,8 @@
 //! From the configuration of a line that another controller drives to the books: what is heard of its talk becomes a sale.
 
+use cloud_sync::wire::state::{Mode, OutboxView};
 use edge_daemon::config::{NoFiles, parse};
+use edge_daemon::daemon::views::{self, Facts};
 use edge_daemon::daemon::wiring;
 use forecourt::command::{Ask, Command, Outcome, Reply};
 use forecourt::hold::Hold;
@@ -15,6 +17,7 @@ use forecourt::units::{Currency, Money, UnitPrice, Volume};
 use pump_drivers::dart::frame::encode_block;
 use pump_drivers::hex::bytes_of;
 use pump_drivers::listen::Listener;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const CONFIG: &str = r#"[station]
@@ -202,6 +205,20 @@ fn a_sale_between_two_others_is_booked_as_it_was_heard_and_an_order_is_refused()
     assert_eq!(sale.totaliser_start, Some(Volume::new(2_812_490)));
     assert_eq!(sale.totaliser_end, Some(Volume::new(2_817_410)));
     assert!(!station.records.iter().any(|record| matches!(record, Record::Unaccounted(_))));
+}
+
+#[test]
+fn a_station_that_only_listens_says_so_as_its_mode() {
+    let station = Station::start(CONFIG);
+    let facts = Facts {
+        boot: UuidMaker::new([2; 32]).make(station.now.utc),
+        since: station.now.utc,
+        stopping: false,
+        outbox: OutboxView { pending: 0, oldest_at: None, set_aside: 0 },
+        disk_free_mb: 900,
+        last_sales: BTreeMap::new(),
+    };
+    assert_eq!(views::station(&station.site, &facts, &station.now).mode, Mode::ListenOnly);
 }
 
 /// Pump 7 of the worked exchanges (two-wire sheet, section 15).

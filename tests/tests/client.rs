@@ -9,7 +9,7 @@ use hil_sim::rig::bus::Buses;
 use hil_sim::rig::daemon::{self, Daemon};
 use hil_sim::rig::pumps::{Build, Pumps};
 use pump_drivers::protocol::Protocol;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -53,20 +53,35 @@ async fn the_python_client_pays_an_order_and_books_what_the_pump_shows() -> anyh
     let before = pumps.totaliser(nozzle).context("a totaliser")?;
     let books = home.path().join("books.db");
     let address = broker.address();
-    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/contract/client.py");
-    let mut client = Command::new(python)
-        .arg(client)
-        .args(["--host", &address.ip().to_string(), "--port", &address.port().to_string(), "--station", &plan.station])
-        .args(["--nozzle", &nozzle.to_string(), "--grade", grade.as_str()])
-        .args(["--price-micros", &price.get().to_string(), "--amount-minor", &AMOUNT_MINOR.to_string()])
-        .arg("--key")
-        .arg(&key_file)
-        .arg("--books")
-        .arg(&books)
-        .args(["--timeout-s", &LIMIT.as_secs().to_string()])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
+    let paying = |kid: &str| {
+        let mut client = Command::new(python);
+        client
+            .arg(published("client.py"))
+            .args(["--host", &address.ip().to_string(), "--port", &address.port().to_string()])
+            .args(["--station", &plan.station, "--nozzle", &nozzle.to_string(), "--grade", grade.as_str()])
+            .args(["--price-micros", &price.get().to_string(), "--amount-minor", &AMOUNT_MINOR.to_string()])
+            .args(["--kid", kid, "--key"])
+            .arg(&key_file)
+            .arg("--books")
+            .arg(&books)
+            .args(["--timeout-s", &LIMIT.as_secs().to_string()])
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        client
+    };
+    let unknown =
+        tokio::time::timeout(LIMIT, paying("nobody").args(["--client-id", "stranger"]).stderr(Stdio::piped()).output())
+            .await??;
+    let told = String::from_utf8(unknown.stderr)?;
+    assert!(unknown.status.code() == Some(3) && told.contains("was not taken: bad_signature"), "{told}");
+    for name in ["cheap-1", "cheap-2"] {
+        let mut cheap = paying("platform-1");
+        cheap.args(["--client-id", name, "--price-micros", &(price.get() - 10_000).to_string()]);
+        let cheap = tokio::time::timeout(LIMIT, cheap.output()).await??;
+        let told = String::from_utf8(cheap.stdout)?;
+        assert!(cheap.status.code() == Some(1) && told.contains("refused:price_changed"), "{told}");
+    }
+    let mut client = paying("platform-1").spawn()?;
     let mut lines = BufReader::new(client.stdout.take().context("its output")?).lines();
     let mut said = Vec::new();
     while let Some(line) = tokio::time::timeout(LIMIT, lines.next_line()).await.context("the client says nothing")?? {
@@ -85,14 +100,49 @@ async fn the_python_client_pays_an_order_and_books_what_the_pump_shows() -> anyh
 
     let (volume, amount) = pumps.shown(&pumps.view(nozzle).context("a pump")?);
     let moved = pumps.totaliser(nozzle).context("a totaliser")?.get() - before.get();
+    verified(python, &books, home.path())?;
     let books = rusqlite::Connection::open(&books)?;
     let ends: Vec<(String, i64, i64)> = books
-        .prepare("SELECT kind, volume_ml, amount_minor FROM order_end")?
+        .prepare("SELECT kind, volume_ml, amount_minor FROM order_end ORDER BY volume_ml")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
-    assert_eq!(ends, [("sale".to_owned(), volume.get(), amount.get())], "the pump's own figures; {said:#?}");
+    let sold = ("sale".to_owned(), volume.get(), amount.get());
+    let refused = ("refused:price_changed".to_owned(), 0, 0);
+    assert_eq!(ends, [refused.clone(), refused, sold], "the pump's own figures; {said:#?}");
     assert_eq!((volume.get(), amount.get()), (moved, AMOUNT_MINOR));
     daemon.stop().await?;
+    Ok(())
+}
+
+/// A file of the published contract.
+fn published(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/contract").join(name)
+}
+
+/// The records that the client has booked stand the test of the published verifier, and what was done to them does not.
+fn verified(python: &str, books: &Path, home: &Path) -> anyhow::Result<()> {
+    let exported = std::process::Command::new(python)
+        .arg(published("client.py"))
+        .arg("--books")
+        .arg(books)
+        .arg("--export")
+        .output()?;
+    let records = String::from_utf8(exported.stdout)?;
+    let lines: Vec<&str> = records.lines().collect();
+    anyhow::ensure!(lines.len() >= 3, "{} records", lines.len());
+    let verify = |text: &str| -> anyhow::Result<(Option<i32>, String)> {
+        let file = home.join("records.jsonl");
+        std::fs::write(&file, text)?;
+        let run = std::process::Command::new(python).arg(published("verify.py")).arg(file).output()?;
+        Ok((run.status.code(), String::from_utf8(run.stdout)?))
+    };
+    let (code, said) = verify(&records)?;
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = verify(&records.replacen(&format!("\"amount_minor\":{AMOUNT_MINOR}"), "\"amount_minor\":1", 1))?;
+    assert!(code == Some(1) && said.contains("was changed"), "{said}");
+    let without_one: Vec<&str> = lines.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, line)| *line).collect();
+    let (code, said) = verify(&without_one.join("\n"))?;
+    assert!(code == Some(1) && said.contains("missing"), "{said}");
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What people do at the station and what the platform asks of its office, with the real daemon, the real `edgectl` and simulated pumps.
 
-use forecourt::ids::NozzleId;
+use forecourt::ids::{NozzleId, UuidMaker};
 use forecourt::time::UtcTime;
 use hil_sim::broker::Broker;
 use hil_sim::platform::{Command, KeyPair, voucher};
@@ -117,13 +117,25 @@ impl Scene {
         Value::Object(members)
     }
 
+    fn store(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.bed.plan.data_directory().join("station.db")).expect("opens")
+    }
+
     fn audits(&self) -> Vec<Value> {
-        let database = self.bed.plan.data_directory().join("station.db");
-        let connection = rusqlite::Connection::open(database).expect("opens");
-        let mut statement = connection
-            .prepare("SELECT body FROM event WHERE kind = 'fuel.audit.v1' ORDER BY sequence")
-            .expect("prepares");
-        let bodies = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).expect("runs");
+        self.records("fuel.audit.v1")
+    }
+
+    /// What was recorded of an alarm, in order: `raised`, `cleared`.
+    fn alarms(&self, kind: &str) -> Vec<String> {
+        let all = self.records("fuel.alarm.v1").into_iter().filter(|alarm| alarm["alarm"] == kind);
+        all.filter_map(|alarm| alarm["state"].as_str().map(str::to_owned)).collect()
+    }
+
+    fn records(&self, kind: &str) -> Vec<Value> {
+        let connection = self.store();
+        let mut statement =
+            connection.prepare("SELECT body FROM event WHERE kind = ?1 ORDER BY sequence").expect("prepares");
+        let bodies = statement.query_map([kind], |row| row.get::<_, Vec<u8>>(0)).expect("runs");
         let data = |body: Vec<u8>| serde_json::from_slice::<Value>(&body).expect("JSON")["data"].clone();
         bodies.map(|body| data(body.expect("a body"))).collect()
     }
@@ -184,6 +196,32 @@ async fn while_the_uplink_is_down_a_qr_order_and_a_voucher_fuel_once_each() {
     ] {
         assert!(did.iter().any(|done| done == needed), "{needed}: {did:?}");
     }
+    assert!(scene.life.terminate().await.expect("ends").success());
+}
+
+#[tokio::test]
+async fn a_forged_command_and_a_record_that_is_set_aside_are_alarms() {
+    let mut scene = Scene::open().await;
+    let stranger = KeyPair::from_seed("platform-1", [8; 32]);
+    for number in 0..3 {
+        let forged = scene.signed_order(&format!("forged-{number}"), 1, &stranger);
+        scene.bed.platform.send_copy(UuidMaker::new([number; 32]).make(now()), forged);
+    }
+    scene.wait("no alarm of a forged command", |scene| scene.alarms("bad_signature") == ["raised"]).await;
+
+    let store = scene.store();
+    assert!(scene.life.terminate().await.expect("ends").success());
+    // As five refusals leave it.
+    let set_aside = "INSERT INTO outbox (sequence, priority, set_aside, refusals, reason)
+        VALUES (1, 0, 1, 5, 'not booked') ON CONFLICT (sequence) DO UPDATE SET set_aside = 1, refusals = 5";
+    store.execute(set_aside, []).expect("runs");
+    drop(store);
+    scene.life = scene.bed.live(None).expect("starts again");
+    scene.wait("no alarm of the record", |scene| scene.alarms("record_set_aside") == ["raised"]).await;
+    let resend = json!({"from_sequence": "000000000001", "to_sequence": "000000000001"});
+    assert_eq!(scene.ask("fuel.resend.v1", resend).await["result"], "resending");
+    scene.wait("the alarm stands", |scene| scene.alarms("record_set_aside") == ["raised", "cleared"]).await;
+    assert_eq!(scene.alarms("bad_signature"), ["raised"], "a flood is one alarm");
     assert!(scene.life.terminate().await.expect("ends").success());
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use toml::{Table, Value as Toml};
 
 /// Tables that only the station's own file has.
-const OWN_TABLES: [&str; 4] = ["cloud", "control", "observe", "voucher"];
+const OWN_TABLES: [&str; 5] = ["cloud", "consumers", "control", "observe", "voucher"];
 /// Keys of other tables that only it has.
 const OWN_KEYS: [(&str, &str); 3] = [("station", "id"), ("station", "data-directory"), ("trace", "directory")];
 /// Where the document stands in its command.
@@ -197,6 +197,14 @@ mod tests {
     }
 
     #[test]
+    fn others_who_get_records_are_not_the_platforms_to_leave_out() {
+        let own =
+            format!("{OWN}[[consumers]]\nname = \"tax\"\nkind = \"json-lines\"\ndirectory = \"/var/lib/x/tax\"\n");
+        let (config, _) = compose(&own, &document(), &NoFiles).expect("fits");
+        assert_eq!(config.consumers.len(), 1);
+    }
+
+    #[test]
     fn every_problem_is_listed_with_its_place() {
         let mut bad = document();
         bad["station"]["id"] = "st-2".into();
@@ -225,6 +233,7 @@ mod tests {
         for (place, value) in [
             ("/voucher", json!({"key-file":"/etc/shadow"})),
             ("/observe", json!({"socket":"/tmp/x"})),
+            ("/consumers", json!([{"name":"spy","kind":"https-push","url":"https://elsewhere.example/"}])),
             ("/trace", json!({"directory":"/tmp"})),
         ] {
             let mut bad = document();

@@ -4,6 +4,7 @@
 use super::alarms::{Alarm, Bell};
 use super::clock::Clock;
 use super::cloud::without;
+use super::forgery::Forgeries;
 use crate::config::{Cloud, Https};
 use crate::enrol::files::{Contents, Places};
 use crate::enrol::{self, Wanted};
@@ -127,6 +128,7 @@ struct Watching {
     strikes: u32,
     bad: Option<UtcTime>,
     refused: Option<UtcTime>,
+    forgeries: Forgeries,
     next_renewal: Instant,
 }
 
@@ -152,6 +154,7 @@ pub async fn watch(keeper: Keeper) {
         strikes: 0,
         bad: None,
         refused: None,
+        forgeries: Forgeries::default(),
         next_renewal,
         keeper,
     };
@@ -174,6 +177,7 @@ pub async fn watch(keeper: Keeper) {
             }
             notice = watching.keeper.notices.recv() => match notice {
                 Some(Notice::CertificateRefused(why)) => watching.handle_refused(&why).await,
+                Some(Notice::BadSignature { detail, count }) => watching.handle_forged(&detail, count).await,
                 // All others are logged where they arise.
                 Some(_) => {}
                 None => return,
@@ -202,6 +206,16 @@ impl Watching {
         }
         self.tell_expiry().await;
         self.renew_if_due().await;
+        if let Some(over) = self.forgeries.look(self.keeper.clock.now()) {
+            self.keeper.bell.ring(over).await;
+        }
+    }
+
+    /// A command came that none of the platform's keys has signed.
+    async fn handle_forged(&mut self, why: &str, count: u64) {
+        if let Some(alarm) = self.forgeries.handle(why, count, self.keeper.clock.now()) {
+            self.keeper.bell.ring(alarm).await;
+        }
     }
 
     /// Hands over the keys of the file but for those that were revoked; also those revoked just now.

@@ -18,6 +18,7 @@ pub mod consumers;
 pub(crate) mod disk;
 mod door;
 mod errands;
+mod forgery;
 mod heart;
 mod keeping;
 mod observe;

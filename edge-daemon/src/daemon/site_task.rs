@@ -20,7 +20,7 @@ use forecourt::ledger::{Ticket, Write};
 use forecourt::pump::{PumpCommand, PumpEvent, State};
 use forecourt::record::AlarmState;
 use forecourt::site::{Output, Site};
-use forecourt::time::{Instant, UtcTime};
+use forecourt::time::{ClockQuality, Instant, UtcTime};
 use pump_drivers::line::LineStatistics;
 use pump_drivers::port::LineReport;
 use std::collections::{BTreeMap, VecDeque};
@@ -33,6 +33,8 @@ use tracing::{debug, error, info, warn};
 const LOOK: Duration = Duration::from_secs(1);
 /// A configuration with which the daemon has worked for so long is kept.
 const PROVEN: Duration = Duration::from_secs(60);
+/// A record that waits so long for the platform is told (30 minutes, half of what card schemes allow for the final amount).
+const STALLED_MS: i64 = 30 * 60 * 1_000;
 /// How long fuel, frames and rows may still be on their way at the end.
 const LAST_WRITES: Duration = Duration::from_secs(8);
 
@@ -115,6 +117,10 @@ pub struct SiteTask {
     /// When each alarm of the disk was raised.
     low_since: Option<UtcTime>,
     full_since: Option<UtcTime>,
+    /// Since when records are set aside.
+    aside_since: Option<UtcTime>,
+    /// Since when records have waited too long for the platform.
+    stalled_since: Option<UtcTime>,
     /// Since when a configuration waits for a start of the daemon.
     restart_since: Option<UtcTime>,
     /// Who waits at the door for an answer, and whether the platform may wait for it too.
@@ -141,6 +147,8 @@ impl SiteTask {
             disk,
             low_since: None,
             full_since: None,
+            aside_since: None,
+            stalled_since: None,
             restart_since: None,
             waiting: BTreeMap::new(),
         }
@@ -342,7 +350,45 @@ impl SiteTask {
         }
         self.watch_disk();
         self.facts.outbox = *self.ends.outbox.borrow();
+        self.tell_of_records_set_aside();
+        self.tell_of_records_that_wait();
         self.publish_station();
+    }
+
+    /// A platform that hears nothing holds its customers' money: people at the station must know.
+    fn tell_of_records_that_wait(&mut self) {
+        let (now, outbox) = (self.clock.now(), self.facts.outbox);
+        if self.ends.cloud.is_none() || now.clock == ClockQuality::Unset {
+            return;
+        }
+        let late = outbox.oldest_at.filter(|oldest| now.utc.ms_since(*oldest) >= STALLED_MS);
+        if let Some((state, since)) = turned(&mut self.stalled_since, late.is_some(), now.utc) {
+            let text = match late {
+                Some(oldest) => format!(
+                    "{} records wait for the platform, the oldest since {oldest}: look at the uplink (edgectl status)",
+                    outbox.pending
+                ),
+                None => "the platform acknowledges records again".into(),
+            };
+            warn!(text, "outbox");
+            self.site.handle_alarm("outbox_stalled", "outbox", state, since, text, now);
+        }
+    }
+
+    /// One alarm for all of them: a platform that refuses everything would refuse each alarm too.
+    fn tell_of_records_set_aside(&mut self) {
+        let (now, count) = (self.clock.now(), self.facts.outbox.set_aside);
+        if let Some((state, since)) = turned(&mut self.aside_since, count > 0, now.utc) {
+            let text = match state {
+                AlarmState::Raised => format!(
+                    "{count} of the station's records could not be delivered: edgectl outbox names them and why; once the platform can book \
+                     them, it asks for them with fuel.resend.v1 and acknowledges them"
+                ),
+                AlarmState::Cleared => "no record is set aside any more".into(),
+            };
+            warn!(text, "outbox");
+            self.site.handle_alarm("record_set_aside", "outbox", state, since, text, now);
+        }
     }
 
     /// Looks at the space that is left, and lets give way what has to.
