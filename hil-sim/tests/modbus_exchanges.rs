@@ -137,6 +137,11 @@ fn what_the_map_does_not_have_is_an_exception_and_other_units_are_silent() {
 
 // ---- the driver against it ----
 
+fn with_check_sum(frame: &str) -> String {
+    let sum = hil_sim::dispenser::modbus::frame::check_sum(&hex(frame)).to_le_bytes();
+    format!("{frame} {:02X} {:02X}", sum[0], sum[1])
+}
+
 fn amount(minor: i64) -> Preset {
     Preset::Amount(Money::new(minor))
 }
@@ -344,6 +349,24 @@ fn a_command_whose_answer_was_lost_is_not_written_again() {
     stage.lose(starts(AUTHORISE), false, 1);
     stage.until("release", is_released);
     assert_eq!(stage.count(&hex(AUTHORISE)), 1, "its register shows that it arrived");
+}
+
+#[test]
+fn a_limit_that_is_gone_is_written_again_before_a_command_that_was_lost_is_repeated() {
+    let mut stage = Stage::rtu(Quirks::default(), 41);
+    stage.lift();
+    stage.order(amount(20_000));
+    stage.lose(starts(AUTHORISE), true, 1);
+    while stage.count(&hex(AUTHORISE)) == 0 {
+        stage.run(Duration::from_millis(5));
+    }
+    // a dip of its power, too short for anything else to show
+    stage.write_behind_the_back(&with_check_sum("09 10 00 14 00 05 0A 00 00 00 00 00 00 00 00 00 00"));
+    stage.until("release", is_released);
+    stage.until("end", is_ended);
+    assert_eq!(stage.count(&hex(AUTHORISE)), 2);
+    assert_eq!(stage.wrongs(), []);
+    assert_eq!(ended(&stage)[0].0.amount, Money::new(20_000));
 }
 
 #[test]

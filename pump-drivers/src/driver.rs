@@ -87,6 +87,11 @@ pub trait Driver: Send {
     /// The next exchange, or `None` if there is nothing to say.
     fn next_exchange(&mut self, now: Instant) -> Option<Exchange>;
 
+    /// Whether the answer to the exchange just given tells by itself whose it is, so that a late one can be taken for nobody else's.
+    fn answer_is_marked(&self) -> bool {
+        true
+    }
+
     /// New bytes of the answer to the last exchange.
     fn handle_answer(&mut self, bytes: &[u8], now: Instant) -> Progress;
 

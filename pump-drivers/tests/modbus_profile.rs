@@ -139,3 +139,40 @@ fn a_collecting_map_writes_nothing_but_its_acknowledgement() {
     );
     assert!(problems(&text)[0].contains("kind collect has no such point"));
 }
+
+#[test]
+fn a_float_is_read_where_it_is_a_figure_and_refused_where_it_is_written_or_counts_a_limit() {
+    let float = |table: &str| {
+        let from = GENERIC.find(&format!("[point.{table}]")).expect("such a point");
+        let place = from + GENERIC[from..].find("type = \"u").expect("a type");
+        let end = place + GENERIC[place..].find('\n').expect("a line");
+        format!("{}type = \"f32\"{}", &GENERIC[..place], &GENERIC[end..])
+    };
+    assert_eq!(Profile::parse(&float("total-volume")).err(), None);
+    for (point, why) in [
+        ("set-price", "a float is only read"),
+        ("preset-value", "a float is only read"),
+        ("volume", "a limit is counted as this point is"),
+        ("amount", "a limit is counted as this point is"),
+        ("sale-sequence", "has no fraction"),
+    ] {
+        let told = problems(&float(point));
+        assert!(told.iter().any(|problem| problem.contains(why)), "{point}: {told:#?}");
+    }
+}
+
+#[test]
+fn a_pulse_counter_has_32_bits_and_its_overflow_one_register() {
+    let narrow = PULSES.replace("type = \"u32\"\norder = \"ABCD\"", "type = \"u16\"");
+    assert!(problems(&narrow)[0].contains("point.pulse-counter: a counter begins anew after 2^32"), "{narrow}");
+    let wide = PULSES.replacen("type = \"u16\"", "type = \"u32\"\norder = \"ABCD\"", 1);
+    assert!(problems(&wide).iter().any(|problem| problem.contains("pulse-overflow: is one register")), "{wide}");
+}
+
+#[test]
+fn a_relay_that_nobody_switches_is_refused_and_not_passed_over() {
+    for role in ["pump-enable", "valve-slow", "light", "buzzer"] {
+        let text = format!("{RELAYS}\n[point.{role}]\narea = \"coil\"\naddress = 5\n");
+        assert!(problems(&text)[0].contains("is not switched by this version"), "{role}");
+    }
+}

@@ -46,6 +46,8 @@ struct Plant {
     overflow: u16,
     flowed_until: Instant,
     counter_silent: bool,
+    /// Where the contactor hangs, if it does not follow the relay.
+    contactor: Option<bool>,
     /// Answers of the board that are lost.
     mute_board: u32,
 }
@@ -76,6 +78,7 @@ impl Plant {
             }
             [5, 1, 0, 0, 0, 1] => vec![5, 1, 1, u8::from(self.open)],
             [5, 2, 0, 0, 0, 1] => vec![5, 2, 1, u8::from(self.lifted)],
+            [5, 2, 0, 3, 0, 1] => vec![5, 2, 1, u8::from(self.contactor.unwrap_or(self.open))],
             [5, 5, 0, 0, value, 0] => {
                 if !self.stuck {
                     self.open = value == 0xFF;
@@ -107,9 +110,12 @@ fn profile(text: &str) -> Arc<Profile> {
 }
 
 fn line(close_at_limit: bool) -> Line {
+    line_with_board(close_at_limit, include_str!("../../profiles/modbus/relay-board-p3.toml"))
+}
+
+fn line_with_board(close_at_limit: bool, board: &str) -> Line {
     let pulses = include_str!("../../profiles/modbus/pulse-valve-p2.toml");
     let pulses = if close_at_limit { pulses.into() } else { pulses.replace("close-at-limit = true", "") };
-    let board = include_str!("../../profiles/modbus/relay-board-p3.toml");
     let decimals = Decimals { volume: 3, price: 2, amount: 2, totals: 3 };
     let head = HeadSettings::new(FP, 2, decimals, Currency::CNY).with_nozzle(1, NOZZLE, UnitPrice::new(7_450_000));
     let driver = PulseDriver::new(head, PulseHabits::new(profile(&pulses), profile(board), 5));
@@ -130,6 +136,7 @@ impl Site {
             overflow: 0,
             flowed_until: Instant::START,
             counter_silent: false,
+            contactor: None,
             mute_board: 0,
         };
         let mut site = Self {
@@ -144,6 +151,27 @@ impl Site {
         site.line.handle_link(true, site.now);
         site.run(Duration::from_secs(1));
         site
+    }
+
+    /// The board has an input for the contactor behind the relay.
+    fn with_contactor() -> Self {
+        let mut site = Self::new();
+        let board = concat!(
+            include_str!("../../profiles/modbus/relay-board-p3.toml"),
+            "[point.contactor-feedback]\narea = \"discrete\"\naddress = 3\n"
+        );
+        site.line = line_with_board(true, board);
+        site.events.clear();
+        site.line.handle_link(true, site.now);
+        site.run(Duration::from_secs(1));
+        site
+    }
+
+    fn alarm(&self) -> Option<&str> {
+        self.events.iter().rev().find_map(|event| match event {
+            PumpEvent::Alarm { text, holds: true, .. } => Some(text.as_str()),
+            _ => None,
+        })
     }
 
     fn command(&mut self, command: PumpCommand) {
@@ -431,4 +459,45 @@ fn a_nozzle_lifted_again_while_the_counter_runs_out_is_told_as_hung_up() {
             &PumpEvent::State { state: State::Calling, lifted: Some(NOZZLE) }
         ]
     );
+}
+
+#[test]
+fn a_contactor_that_follows_its_relay_changes_nothing() {
+    let mut site = Site::with_contactor();
+    site.lift(true);
+    site.order(litres(5));
+    site.until("release", is_released);
+    let total = site.end();
+    assert!((Volume::new(1_239_500)..Volume::new(1_239_800)).contains(&total), "{total:?}");
+    assert_eq!(site.alarm(), None);
+}
+
+#[test]
+fn a_contactor_that_does_not_follow_shuts_the_valve_and_refuses_the_next_order() {
+    let mut site = Site::with_contactor();
+    site.plant.contactor = Some(false);
+    site.lift(true);
+    site.order(litres(20));
+    site.until("release", is_released);
+    let from = site.now;
+    site.until("alarm", |event| matches!(event, PumpEvent::Alarm { holds: true, .. }));
+    let took = site.now.since(from);
+    assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(1), "{took:?}");
+    assert!(site.alarm().is_some_and(|text| text.contains("does not follow")), "{:?}", site.alarm());
+    site.end();
+    assert!(!site.plant.open);
+    site.order(litres(20));
+    assert!(matches!(site.refusal(), Refusal::Faulty(_)));
+}
+
+#[test]
+fn a_contactor_that_stays_on_is_told_as_fuel_that_may_flow() {
+    let mut site = Site::with_contactor();
+    site.plant.contactor = Some(true);
+    site.run(Duration::from_secs(2));
+    assert!(site.alarm().is_some_and(|text| text.contains("fuel may still flow")), "{:?}", site.alarm());
+    site.lift(true);
+    site.order(litres(20));
+    assert!(matches!(site.refusal(), Refusal::Faulty(_)));
+    assert!(!site.plant.open);
 }

@@ -2,7 +2,7 @@
 //! master, written and taken by the driver's own framing.
 
 use pump_drivers::hex::Direction;
-use pump_drivers::modbus::point::{Order, Point, Raw, Scale, ValueType};
+use pump_drivers::modbus::point::{FLOAT_DIGITS, Order, Point, Raw, Scale, ValueType};
 use pump_drivers::modbus::wire::{Answer, Area, Framing, Question, Taken, Talk};
 use pump_drivers::modbus::{StreamDecoder, decode_line};
 use pump_drivers::protocol::FrameDecoder;
@@ -188,4 +188,28 @@ fn values_are_read_in_the_order_that_is_named() {
         let words: Vec<u16> = bytes.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
         assert_eq!(point.raw(&words), sample["decoded"]["u32"].as_i64().map(Raw), "{order:?}");
     }
+}
+
+#[test]
+fn a_float_is_read_as_stated() {
+    let all = vectors();
+    let samples: Vec<&Value> = all.iter().filter(|vector| vector["decoded"]["f32"].is_number()).collect();
+    let [sample] = samples.as_slice() else { panic!("{samples:?}") };
+    assert_eq!((text(sample, "id"), sample["decoded"]["f32"].as_f64()), ("MF_ABCD", Some(1_234.5)));
+    let point = Point {
+        area: Area::Holding,
+        address: 0,
+        kind: ValueType::F32,
+        order: Order::Abcd,
+        scale: Scale::new(1_000, 1 << FLOAT_DIGITS).expect("positive"),
+        writable: false,
+        invalid: Vec::new(),
+        values: Vec::new(),
+        bit: None,
+        active_low: false,
+        expect: None,
+    };
+    let bytes = hex(text(sample, "hex"));
+    let words: Vec<u16> = bytes.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+    assert_eq!(point.raw(&words).and_then(|raw| point.units(raw)), Some(1_234_500), "litres in millilitres");
 }

@@ -107,6 +107,8 @@ pub struct Played {
     pub records: u64,
     /// Commits of the store.
     pub commits: u64,
+    /// What each line speaks.
+    pub lines: Vec<Protocol>,
     /// What must never be, if it was.
     pub violation: Option<Violation>,
 }
@@ -142,6 +144,7 @@ pub fn overheard(play: Play, eavesdropper: world::Eavesdropper) -> anyhow::Resul
         sales: world.desk().sales().count(),
         records: world.desk().counts().records,
         commits: world.witness().commits,
+        lines: world.station.plan.lines.iter().map(|line| line.protocol).collect(),
         violation: outcome.err(),
     })
 }
@@ -245,8 +248,10 @@ fn tell((seed, speaks): (u64, Speaks), args: &Args, span: Span, played: &Played,
         );
     } else if !terse {
         let Counts { visits, boots, cuts, steps, .. } = played.counts;
+        let lines: Vec<&str> = played.lines.iter().map(|protocol| protocol.word()).collect();
+        println!("seed {seed}: lines of {}", lines.join(", "));
         println!(
-            "seed {seed}: {visits} cars, {} sales, {} records, {} commits, {boots} starts, {cuts} power cuts at a commit",
+            "  {visits} cars, {} sales, {} records, {} commits, {boots} starts, {cuts} power cuts at a commit",
             played.sales, played.records, played.commits
         );
         println!(

@@ -86,7 +86,7 @@ impl Station {
         let text = text.replace(&format!("{}\n{adapter}", bus::STRIPS_ECHO), adapter);
         std::fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
         let (config, _) = config::load(&file).context("the configuration of the simulated station")?;
-        let build = Build { baud: None, turnaround: None, flow: FlowProfile::default(), prng: prng.fork("dispensers") };
+        let build = Build { flow: FlowProfile::default(), ..Build::usual(1, prng.fork("dispensers")) };
         let (mut wires, mut places, mut points) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for (line, planned) in plan.lines.iter().enumerate() {
             let mut chance = build.prng.fork(&planned.name);
@@ -163,4 +163,15 @@ fn plan(directory: &Path, protocols: &[Protocol]) -> anyhow::Result<Plan> {
     });
     let lines = lines.collect();
     Ok(Plan { station: "st-sim".into(), currency: Currency::CNY, directory: directory.into(), grades, lines })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_seeds_draw_every_protocol() {
+        let drawn: Vec<Protocol> = (1..=20).flat_map(|seed| Speaks::Drawn.draw(&Prng::new(seed))).collect();
+        assert!(Protocol::ALL.iter().all(|(_, protocol)| drawn.contains(protocol)), "{drawn:?}");
+    }
 }

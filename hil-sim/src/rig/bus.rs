@@ -61,9 +61,15 @@ pub fn address(protocol: Protocol, nth: u8) -> Address {
     Address(*protocol.rules().addresses.start() + nth)
 }
 
-/// A dispenser of the common kind.
+/// A dispenser of the common kind; the framing is that of Modbus.
 #[must_use]
-pub fn dispenser(protocol: Protocol, address: Address, turnaround: Duration, pump: PumpConfig) -> Box<dyn Dispenser> {
+pub fn dispenser(
+    protocol: Protocol,
+    address: Address,
+    turnaround: Duration,
+    framing: Framing,
+    pump: PumpConfig,
+) -> Box<dyn Dispenser> {
     match protocol {
         Protocol::Dart => {
             let quirks = dart::quirks::Quirks::default();
@@ -78,7 +84,7 @@ pub fn dispenser(protocol: Protocol, address: Address, turnaround: Duration, pum
             Box::new(TwoWireDispenser::new(TwoWireConfig { address, turnaround, quirks, pump }))
         }
         Protocol::Modbus => {
-            let (framing, quirks) = (Framing::Rtu, modbus::quirks::Quirks::default());
+            let quirks = modbus::quirks::Quirks::default();
             Box::new(ModbusDispenser::new(ModbusConfig { address, turnaround, framing, quirks, pump }))
         }
     }

@@ -1,13 +1,15 @@
 //! `hil-sim serve`: simulated dispensers alone, on a pty, a TCP port or a serial port, worked from the terminal.
 
 use super::bus;
-use super::pumps::{Build, DECIMALS, dispenser_of};
+use super::pumps::{BOARD, Build, DECIMALS, dispenser_of, retrofit_of};
 use super::workshop::interrupted;
+use crate::dispenser::modbus::frame::Framing;
 use crate::dispenser::{Action, NozzleIndex, View};
 use crate::prng::Prng;
 use crate::serve::{Endpoint, Epoch, LineHandle, Served, StateFile};
-use crate::wire::{DeviceId, Wire, WireConfig};
+use crate::wire::{DeviceId, Pace, Wire, WireConfig};
 use anyhow::{Context as _, bail, ensure};
+use clap::builder::PossibleValuesParser;
 use forecourt::ids::Grade;
 use forecourt::units::UnitPrice;
 use pump_drivers::protocol::Protocol;
@@ -29,6 +31,12 @@ pub struct Args {
     /// What they speak: dart, two-wire, gaskitlink or modbus.
     #[arg(long, default_value = "dart", value_parser = bus::one)]
     protocol: Protocol,
+    /// How Modbus frames come on a TCP port: rtu, as behind a serial device server, or tcp.
+    #[arg(long, default_value = "rtu", value_parser = PossibleValuesParser::new(["rtu", "tcp"]))]
+    framing: String,
+    /// Modbus: instead of dispensers pulse counters, each with a board for its valve sixteen units further.
+    #[arg(long)]
+    retrofit: bool,
     /// Bits a second; as usual for the protocol if left out.
     #[arg(long)]
     baud: Option<u32>,
@@ -88,11 +96,20 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         (_, _, Some(path)) => Endpoint::Serial { path, baud, parity: bus::parity(args.protocol) },
         (None, None, None) => bail!("say where: --pty, --tcp or --serial"),
     };
-    let build = Build { baud: args.baud, ..Build::usual(args.speed, Prng::new(args.seed)) };
+    let framing = if args.framing == "tcp" { Framing::Tcp } else { Framing::Rtu };
+    ensure!(
+        framing == Framing::Rtu || args.protocol == Protocol::Modbus && matches!(endpoint, Endpoint::Tcp { .. }),
+        "--framing tcp is for --protocol modbus on --tcp"
+    );
+    ensure!(
+        !args.retrofit || args.protocol == Protocol::Modbus && args.pumps <= BOARD,
+        "--retrofit is for --protocol modbus and at most {BOARD} pumps"
+    );
+    let build = Build { baud: args.baud, framing, ..Build::usual(args.speed, Prng::new(args.seed)) };
     let mut prng = build.prng.fork("line");
     let mut wire = Wire::new(
         WireConfig {
-            pace: endpoint.pace(bus::pace(args.protocol, args.baud)),
+            pace: if framing == Framing::Tcp { Pace::NONE } else { endpoint.pace(bus::pace(args.protocol, args.baud)) },
             // A real adapter on a real loop makes the echo itself.
             echo: bus::echoes(args.protocol) && !matches!(endpoint, Endpoint::Serial { .. }),
             ..WireConfig::clean()
@@ -100,10 +117,18 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         &prng,
     );
     let grade = Grade::new("92")?;
+    let each = if args.retrofit { 1 } else { args.nozzles };
     let price = args.unit_price_micros.map(UnitPrice::new);
     for number in 0..args.pumps {
-        let nozzles = (0..args.nozzles).map(|_| (grade.clone(), price));
-        wire.connect(dispenser_of(args.protocol, bus::address(args.protocol, number), nozzles, &build, &mut prng));
+        let nozzles = (0..each).map(|_| (grade.clone(), price));
+        let address = bus::address(args.protocol, number);
+        wire.connect(if args.retrofit {
+            // a valve asks for no price; what the pump behind it is built with is shown nowhere
+            let one = std::iter::once((grade.clone(), price.or(Some(UnitPrice::new(1_000_000)))));
+            retrofit_of(address, one, &build, &mut prng)
+        } else {
+            dispenser_of(args.protocol, address, nozzles, &build, &mut prng)
+        });
     }
     let keep = args.state.map(|file| StateFile::open(file, &mut wire)).transpose()?;
     let served = Served::start(wire, &endpoint, Epoch::start(), keep)?;
@@ -115,7 +140,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         (_, None) => println!("{what}"),
     }
     println!("{HELP}");
-    work(&served.handle(), args.pumps, args.nozzles).await
+    work(&served.handle(), args.pumps, each).await
 }
 
 async fn work(line: &LineHandle, pumps: u8, nozzles: u8) -> anyhow::Result<()> {

@@ -4,6 +4,8 @@ use super::bus;
 use super::plan::Plan;
 use crate::dispenser::calculator::{Decimals, PriceDigits};
 use crate::dispenser::flow::{FlowProfile, FlowRate};
+use crate::dispenser::modbus::frame::Framing;
+use crate::dispenser::modbus::retrofit::{Retrofit, RetrofitConfig};
 use crate::dispenser::physics::{NozzleConfig, PumpConfig};
 use crate::dispenser::record::Fuelling;
 use crate::dispenser::{Action, Address, Dispenser, NozzleIndex, View};
@@ -20,6 +22,9 @@ use std::path::PathBuf;
 /// Decimals of every head here, as [`Plan::toml`] tells the daemon.
 pub const DECIMALS: Decimals = Decimals::TWO;
 
+/// From the unit of a pulse counter to that of its board.
+pub const BOARD: u8 = 16;
+
 /// How the dispensers are built.
 #[derive(Clone, Debug)]
 pub struct Build {
@@ -27,6 +32,8 @@ pub struct Build {
     pub baud: Option<u32>,
     /// From the last bit heard to the first bit sent, if not as usual.
     pub turnaround: Option<Duration>,
+    /// How Modbus dispensers frame.
+    pub framing: Framing,
     /// Hydraulics.
     pub flow: FlowProfile,
     /// Of noise and totalisers.
@@ -37,7 +44,7 @@ impl Build {
     /// Real pacing and turnaround, a forecourt pump's flow made `speed` times as fast.
     #[must_use]
     pub fn usual(speed: u32, prng: Prng) -> Self {
-        Self { baud: None, turnaround: None, flow: faster(speed), prng }
+        Self { baud: None, turnaround: None, framing: Framing::Rtu, flow: faster(speed), prng }
     }
 }
 
@@ -194,20 +201,43 @@ pub fn dispenser_of(
     build: &Build,
     prng: &mut Prng,
 ) -> Box<dyn Dispenser> {
+    let pump = pump_of(nozzles, build, prng);
+    bus::dispenser(protocol, address, build.turnaround.unwrap_or(bus::turnaround(protocol)), build.framing, pump)
+}
+
+/// A pulse counter and, sixteen units further, a board with the valve's relay, instead of a Modbus dispenser.
+pub fn retrofit_of(
+    counter: Address,
+    nozzles: impl Iterator<Item = (Grade, Option<UnitPrice>)>,
+    build: &Build,
+    prng: &mut Prng,
+) -> Box<dyn Dispenser> {
+    let pump = pump_of(nozzles, build, prng);
+    Box::new(Retrofit::new(RetrofitConfig {
+        counter,
+        board: counter.0 + BOARD,
+        turnaround: build.turnaround.unwrap_or(bus::turnaround(Protocol::Modbus)),
+        framing: build.framing,
+        forgets_count: false,
+        sticks: false,
+        pump,
+    }))
+}
+
+fn pump_of(nozzles: impl Iterator<Item = (Grade, Option<UnitPrice>)>, build: &Build, prng: &mut Prng) -> PumpConfig {
     let nozzles = nozzles.map(|(grade, price)| NozzleConfig {
         grade,
         price: price.map(price_digits),
         // Whole steps of the meter, as after years of work; no two alike.
         totaliser: Volume::new(i64::try_from(prng.below(90_000_000)).unwrap_or(0) * 10),
     });
-    let pump = PumpConfig {
+    PumpConfig {
         nozzles: nozzles.collect(),
         decimals: DECIMALS,
         flow: build.flow,
         keeps_sale: true,
         keeps_prices: true,
-    };
-    bus::dispenser(protocol, address, build.turnaround.unwrap_or(bus::turnaround(protocol)), pump)
+    }
 }
 
 /// A price as heads with two decimals show it.

@@ -145,7 +145,8 @@ impl Bed {
             start_delay: Duration::from_millis(5),
             ramp: Duration::from_millis(1),
         };
-        let build = Build { baud: Some(BAUD), turnaround: Some(Duration::from_millis(1)), flow, prng: Prng::new(11) };
+        let (baud, turnaround) = (Some(BAUD), Some(Duration::from_millis(1)));
+        let build = Build { baud, turnaround, flow, ..Build::usual(1, Prng::new(11)) };
         let pumps = Pumps::serve(&plan, &build)?;
         let mut settings = Settings::new(broker.address(), &plan.station);
         settings.terms.faults = Faults::default();

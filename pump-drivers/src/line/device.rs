@@ -9,6 +9,9 @@ use forecourt::time::Instant;
 /// Of the last 32 exchanges so many may fail before a device counts as degraded.
 const DEGRADED_AT: u32 = 3;
 
+/// A slow answer is forgotten by such a part with each that is quicker: a hiccup of the machine is no habit of the device.
+const FADES: u32 = 64;
+
 pub(super) struct Device {
     pub driver: Box<dyn Driver>,
     pub statistics: DeviceStatistics,
@@ -16,7 +19,12 @@ pub(super) struct Device {
     pub served: Option<Instant>,
     /// What one turn of it costs on average.
     pub cost: Duration,
-    pub next_probe: Instant,
+    /// It is not asked before, but for a stop.
+    pub not_before: Instant,
+    /// The longest that it took to begin an answer, the latest ones counting most; `None` before the first.
+    pub usual: Option<Duration>,
+    /// Until then an answer may come to a question that was given up.
+    pub late_until: Instant,
     /// Its mark was seen when nobody asked: it lives, but answers late.
     pub spoke_unasked: bool,
     /// It was heard talking without end.
@@ -46,7 +54,9 @@ impl Device {
             statistics,
             served: None,
             cost: Duration::from_millis(30),
-            next_probe: Instant::START,
+            not_before: Instant::START,
+            usual: None,
+            late_until: Instant::START,
             spoke_unasked: false,
             babbles: false,
             history: 0,
@@ -64,6 +74,11 @@ impl Device {
         self.dead
     }
 
+    /// Whether it may have fallen silent: it did not answer the last time, or has never answered and was asked more than once.
+    pub fn is_in_doubt(&self) -> bool {
+        self.dead || self.misses > u32::from(self.statistics.last_good.is_none())
+    }
+
     /// Whether it answered the last time it was asked.
     pub fn is_sound(&self) -> bool {
         self.misses == 0 && !self.dead && self.statistics.last_good.is_some()
@@ -74,6 +89,7 @@ impl Device {
         self.dead = false;
         self.silent_since = now;
         self.served = None;
+        self.not_before = now;
     }
 
     pub fn note_served(&mut self, now: Instant) {
@@ -83,19 +99,19 @@ impl Device {
         self.served = Some(now);
     }
 
-    /// A late answer: a dead device that lives is asked again soon, unless it only makes noise.
-    pub fn note_unasked(&mut self, now: Instant) {
+    /// A late answer: a device that lives is asked again soon and with all patience, unless it only makes noise.
+    pub fn note_unasked(&mut self) {
         if !self.babbles {
             self.spoke_unasked = true;
-            if self.dead {
-                self.next_probe = now;
-            }
+            self.not_before = self.not_before.min(self.late_until);
         }
     }
 
     pub fn note_turnaround(&mut self, turnaround: Duration) {
         self.statistics.turnaround = turnaround;
         self.statistics.turnaround_worst = self.statistics.turnaround_worst.max(turnaround);
+        let before = self.usual.unwrap_or_default();
+        self.usual = Some(turnaround.max(before - before / FADES));
     }
 
     fn note_cost(&mut self, now: Instant) {
@@ -112,6 +128,7 @@ impl Device {
         self.spoke_unasked = false;
         self.babbles = false;
         self.silent_since = now;
+        self.not_before = now;
         self.statistics.last_good = Some(now);
     }
 

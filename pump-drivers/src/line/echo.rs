@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 
 /// So many answers in a row before which nothing of ours came back: this wire has no echo.
 const NO_ECHO: u8 = 5;
+/// So many answers before which all of ours came back: this wire has one for good, however noise spoils it later. Were it believed
+/// away, 67, our question for the money of pump 7, would come back as its word that it is idle.
+const AN_ECHO: u8 = 3;
 
 /// Takes off what comes back.
 pub(super) struct EchoFilter {
@@ -16,12 +19,14 @@ pub(super) struct EchoFilter {
     missed: bool,
     /// Answers in a row before which nothing of ours came back.
     plain: u8,
+    /// Answers before which all of ours did.
+    echoing: u8,
 }
 
 impl EchoFilter {
     /// For a port that was just opened.
     pub const fn new(kind: Echo) -> Self {
-        Self { kind, sent: VecDeque::new(), echoed: 0, missed: false, plain: 0 }
+        Self { kind, sent: VecDeque::new(), echoed: 0, missed: false, plain: 0, echoing: 0 }
     }
 
     /// Whether what equals our bytes is dropped. Where nothing comes back an answer may equal the question: a two-wire pump says 07
@@ -41,7 +46,8 @@ impl EchoFilter {
     pub fn note_answer(&mut self) {
         if self.strips() {
             let plain = self.missed || !self.sent.is_empty();
-            self.plain = if plain { self.plain + 1 } else { 0 };
+            self.echoing = self.echoing.saturating_add(u8::from(!plain));
+            self.plain = if plain && self.echoing < AN_ECHO { self.plain + 1 } else { 0 };
             if self.plain == NO_ECHO && self.kind == Echo::Strip {
                 tracing::warn!("echo = \"strip\" is set and nothing comes back on this line: nothing is stripped");
             }
@@ -86,9 +92,9 @@ mod tests {
         filter.note_sent(sent);
         let left = filter.strip(heard);
         if left.is_empty() {
-            filter.forget()
+            filter.forget();
         } else {
-            filter.note_answer()
+            filter.note_answer();
         }
         left
     }
@@ -115,6 +121,20 @@ mod tests {
             assert!(left.ends_with(&[0x67]) && left.len() == if round % 3 == 0 { 2 } else { 1 });
             // nobody answers
             assert!(exchange(&mut filter, &[0x03], &[0x03]).is_empty());
+        }
+    }
+
+    #[test]
+    fn an_echo_that_was_seen_is_not_believed_away_by_noise() {
+        for kind in [Echo::Auto, Echo::Strip] {
+            let mut filter = EchoFilter::new(kind);
+            for _ in 0..AN_ECHO {
+                assert_eq!(exchange(&mut filter, &[0x07], &[0x07, 0x67]), [0x67]);
+            }
+            for _ in 0..10 * NO_ECHO {
+                assert_eq!(exchange(&mut filter, &[0x07], &[0x97]), [0x97], "its echo was lost on the way");
+            }
+            assert!(exchange(&mut filter, &[0x67], &[0x67]).is_empty(), "{kind:?}: no pump said idle");
         }
     }
 

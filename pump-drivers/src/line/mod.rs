@@ -26,8 +26,12 @@ use std::collections::VecDeque;
 const TRACE_KEPT: usize = 1_024;
 /// A device that does not fall quiet is listened out no longer than this many gaps.
 const QUIET_AT_MOST: u32 = 3;
-/// Shortest wait for a dead device to answer.
-const SHORTEST_PROBE: Duration = Duration::from_millis(25);
+/// Shortest wait for a device in doubt to answer.
+const SHORTEST_LOOK: Duration = Duration::from_millis(25);
+/// A device in doubt is waited for so many times as long as answers usually take.
+const LOOK: u32 = 3;
+/// Dead devices together cost at most such a part of the time, unless each would be asked too rarely then.
+const DEAD_SHARE: u32 = 20;
 
 /// Who answered well within this time is not taken for a babbler: its answer only stands amid the noise of another.
 const RECENT: Duration = Duration::from_secs(2);
@@ -58,7 +62,12 @@ struct Waiting {
     due: Instant,
     /// When the answer must be complete, however it trickles.
     end: Instant,
-    probe: bool,
+    /// When the exchange began.
+    began: Instant,
+    /// One in doubt is only looked for: its wait is short, and nobody is kept from the wire by what it may yet say.
+    look: bool,
+    /// It is given all the time that a device may take.
+    patient: bool,
     received: Vec<u8>,
     bad: Option<String>,
 }
@@ -253,6 +262,9 @@ impl Line {
             Progress::Complete { used } => {
                 device.note_good(now);
                 let fp = device.fp();
+                if waiting.bad.is_some() {
+                    self.look_for_marks(&waiting, now);
+                }
                 let surplus = bytes.len() - used.min(bytes.len());
                 waiting.received.truncate(waiting.received.len() - surplus);
                 self.note_trace(now, Some(fp), Verdict::Good, waiting.received);
@@ -292,24 +304,28 @@ impl Line {
     }
 
     fn fail(&mut self, waiting: Waiting, now: Instant) {
+        let heard = !waiting.received.is_empty();
+        self.look_for_marks(&waiting, now);
+        let late_until = waiting.sent + self.settings.answer_window + self.settings.listen_out;
         let device = &mut self.devices[waiting.device];
-        device.note_failure(!waiting.received.is_empty(), &self.settings, now);
+        device.note_failure(heard, &self.settings, now);
+        device.late_until = late_until;
+        device.spoke_unasked &= heard || !waiting.patient;
         device.driver.handle_silence(now);
         let fp = device.fp();
-        let verdict = match (waiting.bad, waiting.received.is_empty()) {
+        let verdict = match (waiting.bad, heard) {
             (Some(why), _) => Verdict::Bad(why),
-            (None, false) => Verdict::Bad("cut".into()),
-            (None, true) => Verdict::Silence,
+            (None, true) => Verdict::Bad("cut".into()),
+            (None, false) => Verdict::Silence,
         };
         self.note_trace(now, Some(fp), verdict, waiting.received);
         self.echo.forget();
-        // a late answer must not be taken for that of the next one who is asked
-        let quiet = if waiting.probe { Duration::ZERO } else { self.settings.listen_out };
+        // A late answer must not be taken for that of the next one who is asked. After a short look only the device itself is
+        // not asked so long: it has said whose its answers are, so the others know them for a stranger's.
+        let quiet = if waiting.look { Duration::ZERO } else { self.settings.listen_out };
         let at_most = now + quiet.max(self.settings.inter_byte_gap * QUIET_AT_MOST);
         self.phase = Phase::Quiet { until: now + quiet, at_most };
-        if self.devices[waiting.device].is_dead() {
-            self.plan_probe(waiting.device, now);
-        }
+        self.put_off(waiting.device, waiting.began, waiting.look, heard, now);
     }
 
     /// When to call [`Line::handle_timeout`] and then [`Line::poll_transmit`], and what for.
@@ -331,8 +347,8 @@ impl Line {
             .filter_map(|device| match device.driver.urgency(from) {
                 Urgency::Silent => device.driver.silent_until().map(|until| until.max(held)),
                 Urgency::Stop => Some(from),
-                _ if device.is_dead() => Some(held.max(device.next_probe)),
-                _ => Some(held),
+                Urgency::Answer => Some(held),
+                _ => Some(held.max(device.not_before)),
             })
             .min()
     }
@@ -359,10 +375,11 @@ impl Line {
             let chosen = self.choose(now)?;
             self.current = chosen;
             self.round.retain(|index| *index != chosen);
+            let doubt = self.is_put_off(chosen);
             let device = &mut self.devices[chosen];
             device.note_served(now);
             let Some(exchange) = device.driver.next_exchange(now) else { continue };
-            let probe = device.is_dead();
+            let look = doubt && device.driver.answer_is_marked();
             let fp = device.fp();
             let begins = self.wire_free.max(now);
             self.wire_free = begins + self.settings.wire_time(exchange.bytes.len());
@@ -373,14 +390,16 @@ impl Line {
             self.note_trace(now, Some(fp), Verdict::Sent, exchange.bytes.clone());
             self.phase = match exchange.expect {
                 Expect::Answer => {
-                    let window = if probe { self.probe_window(chosen) } else { self.settings.answer_window };
+                    let window = if look { self.look_window(chosen) } else { self.settings.answer_window };
                     self.devices[chosen].statistics.exchanges += 1;
                     Phase::Waiting(Waiting {
                         device: chosen,
                         sent: self.wire_free,
                         due: self.wire_free + window,
                         end: self.wire_free + window + self.settings.wire_time(self.settings.longest_answer),
-                        probe,
+                        began: begins,
+                        look,
+                        patient: window >= self.settings.answer_window,
                         received: Vec::new(),
                         bad: None,
                     })
@@ -395,7 +414,7 @@ impl Line {
     }
 
     /// Who speaks next. Stop goes before everything; then the answer owed to who spoke last, sequences under way in turn with whoever
-    /// has waited far too long, dead devices that are due, and the round: active devices first, then idle ones.
+    /// has waited far too long, devices in doubt that are due, and the round: active devices first, then idle ones.
     fn choose(&mut self, now: Instant) -> Option<usize> {
         let urgency: Vec<Urgency> = self.devices.iter().map(|device| device.driver.urgency(now)).collect();
         let count = self.devices.len();
@@ -410,16 +429,16 @@ impl Line {
         if self.held_until(now).is_some() {
             return None;
         }
-        let alive = |i: &usize| !self.devices[*i].is_dead() && urgency[*i] > Urgency::Silent;
+        let ready: Vec<bool> =
+            (0..count).map(|i| urgency[i] > Urgency::Silent && self.devices[i].not_before <= now).collect();
+        let put_off: Vec<bool> = (0..count).map(|i| self.is_put_off(i)).collect();
+        let alive = |i: &usize| ready[*i] && !put_off[*i];
+        let in_doubt = |i: &usize| ready[*i] && put_off[*i];
         let patience = self.patience();
         let waited = |i: &usize| now.since(self.devices[*i].served.unwrap_or(self.round_began));
-        // A probe that was due that long goes first too: else devices that are always a little late starve the dead ones.
-        let late = |i: &usize| {
-            self.devices[*i].is_dead()
-                && urgency[*i] > Urgency::Silent
-                && now.since(self.devices[*i].next_probe) > patience
-        };
-        if let Some(late) = all.clone().filter(late).min_by_key(|i| self.devices[*i].next_probe) {
+        // A look that was due that long goes first too: else devices that are always a little late starve the dead ones.
+        let late = |i: &usize| in_doubt(i) && now.since(self.devices[*i].not_before) > patience;
+        if let Some(late) = all.clone().filter(late).min_by_key(|i| self.devices[*i].not_before) {
             return Some(late);
         }
         let overdue = all.clone().filter(alive).filter(|i| waited(i) > patience).max_by_key(waited);
@@ -433,13 +452,9 @@ impl Line {
         if chosen.is_some() {
             return chosen;
         }
-        let probe = all
-            .clone()
-            .filter(|i| self.devices[*i].is_dead() && urgency[*i] > Urgency::Silent)
-            .filter(|i| self.devices[*i].next_probe <= now)
-            .min_by_key(|i| self.devices[*i].next_probe);
-        if let Some(probe) = probe {
-            return Some(probe);
+        let look = all.clone().filter(in_doubt).min_by_key(|i| self.devices[*i].not_before);
+        if look.is_some() {
+            return look;
         }
         if !self.round.iter().any(alive) {
             let round: Vec<usize> = (0..count).filter(alive).collect();
@@ -450,7 +465,6 @@ impl Line {
             self.round_began = now;
             self.round = round;
         }
-        let alive = |i: &usize| !self.devices[*i].is_dead() && urgency[*i] > Urgency::Silent;
         self.round
             .iter()
             .copied()
@@ -466,29 +480,58 @@ impl Line {
     /// How long a device may wait while others are in a sequence: one and a half of a round without any.
     fn patience(&self) -> Duration {
         let pause = self.settings.pause_before_send;
-        let round: Duration = self.devices.iter().filter(|d| !d.is_dead()).map(|d| d.cost + pause).sum();
+        let turn = |index: usize| self.devices[index].cost + pause;
+        let round: Duration = (0..self.devices.len()).filter(|index| !self.is_put_off(*index)).map(turn).sum();
         (round * 3 / 2).max(Duration::from_millis(50))
     }
 
-    fn probe_window(&self, index: usize) -> Duration {
-        let live = self.devices.iter().any(|device| !device.is_dead());
-        let worst = self.devices.iter().map(|device| device.statistics.turnaround_worst).max().unwrap_or_default();
-        let window = if self.devices[index].spoke_unasked || !live { self.settings.answer_window } else { worst * 2 };
-        window.clamp(SHORTEST_PROBE.min(self.settings.answer_window), self.settings.answer_window)
+    /// Whether others answer while this one may be gone: it is not asked in the round but looked for beside it.
+    fn is_put_off(&self, index: usize) -> bool {
+        let others = || self.devices.iter().enumerate().any(|(at, other)| at != index && other.is_sound());
+        self.devices[index].is_dead() || self.devices[index].is_in_doubt() && others()
     }
 
-    /// Dead devices together cost at most a tenth of the time while others live, and each is asked at least so often.
-    fn plan_probe(&mut self, index: usize, now: Instant) {
-        let dead = self.devices.iter().filter(|device| device.is_dead()).count();
-        let cost = self.probe_window(index) + self.settings.wire_time(3) + self.settings.pause_before_send;
-        let wait = cost * u32::try_from(10 * dead).unwrap_or(u32::MAX);
-        let live = dead < self.devices.len();
-        let wait = match (live, self.devices[index].babbles) {
-            (_, true) => self.settings.probe_at_least,
-            (true, false) => wait.min(self.settings.probe_at_least),
-            (false, false) => Duration::from_millis(500),
+    /// How long one in doubt is waited for: by its own habit, else by that of the others; all the time that a device may take where
+    /// neither is known, or where it is known to be late.
+    fn look_window(&self, index: usize) -> Duration {
+        let device = &self.devices[index];
+        let others = || self.devices.iter().filter(|other| other.is_sound()).filter_map(|other| other.usual).max();
+        let window = match device.usual.or_else(others) {
+            Some(usual) if !device.spoke_unasked => usual * LOOK,
+            _ => self.settings.answer_window,
         };
-        self.devices[index].next_probe = now + wait;
+        window.clamp(SHORTEST_LOOK.min(self.settings.answer_window), self.settings.answer_window)
+    }
+
+    /// When a device that did not answer is asked again. Dead devices together cost at most a twentieth of the time while others
+    /// live, and each is asked at least so often; one that has just fallen silent is asked as often as it takes to know that.
+    fn put_off(&mut self, index: usize, began: Instant, look: bool, heard: bool, now: Instant) {
+        let count =
+            u32::try_from((0..self.devices.len()).filter(|at| self.is_put_off(*at)).count()).unwrap_or(u32::MAX);
+        let live = self.devices.iter().any(Device::is_sound);
+        let device = &self.devices[index];
+        let share = (now.since(began) + self.settings.pause_before_send) * DEAD_SHARE * count;
+        let wait = match (device.is_dead(), device.babbles) {
+            (true, true) => self.settings.probe_at_least,
+            (true, false) if live => share.min(self.settings.probe_at_least),
+            (true, false) => Duration::from_millis(500),
+            (false, _) if look && !heard => {
+                let soonest = self.settings.comm_lost / self.settings.offline_after.max(2);
+                share.clamp(soonest, self.settings.comm_lost / 2)
+            }
+            (false, _) => Duration::ZERO,
+        };
+        let device = &mut self.devices[index];
+        device.not_before = if look { device.late_until.max(now + wait) } else { now + wait };
+    }
+
+    /// Looks whether what came beside an answer bears the mark of a device in doubt: it lives and is late.
+    fn look_for_marks(&mut self, waiting: &Waiting, now: Instant) {
+        for (at, device) in self.devices.iter_mut().enumerate() {
+            if at != waiting.device && device.is_in_doubt() && device.driver.handle_unasked(&waiting.received, now) {
+                device.note_unasked();
+            }
+        }
     }
 
     fn take_unasked(&mut self, bytes: &[u8], now: Instant) {
@@ -497,7 +540,7 @@ impl Line {
         for device in &mut self.devices {
             if device.driver.handle_unasked(bytes, now) {
                 spoke = Some(device.fp());
-                device.note_unasked(now);
+                device.note_unasked();
             }
         }
         self.note_trace(now, spoke, Verdict::Unasked, bytes.to_vec());

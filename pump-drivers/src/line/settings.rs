@@ -56,7 +56,7 @@ impl Default for LineSettings {
             longest_answer: 300,
             comm_lost: Duration::from_millis(1_500),
             offline_after: 5,
-            probe_at_least: Duration::from_millis(4_000),
+            probe_at_least: Duration::from_millis(3_500),
         }
     }
 }

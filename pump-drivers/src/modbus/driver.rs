@@ -46,6 +46,8 @@ pub mod alarm {
     pub const FAULT: u16 = 0x326;
     /// A price cannot be written in the counts of the device.
     pub const PRICE: u16 = 0x327;
+    /// The valve's contactor is not where its relay is.
+    pub const CONTACTOR: u16 = 0x328;
 }
 
 /// What is under way.

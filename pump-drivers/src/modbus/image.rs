@@ -80,7 +80,7 @@ impl Image {
     /// A value in the unit of its role.
     #[must_use]
     pub fn units(&self, profile: &Profile, role: Role) -> Option<i64> {
-        profile.point(role)?.scale.units(self.raw(role)?)
+        profile.point(role)?.units(self.raw(role)?)
     }
 
     /// What the device does, or the count that has no word.

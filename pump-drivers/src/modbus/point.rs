@@ -19,7 +19,12 @@ pub enum ValueType {
     Bcd16,
     /// Eight decimal digits, packed.
     Bcd32,
+    /// 32 bits of IEEE 754. Its count is in parts of 2^23, so that no figure from 1 up is rounded before it is scaled.
+    F32,
 }
+
+/// Binary digits behind the point of a count that was a float.
+pub const FLOAT_DIGITS: u32 = 23;
 
 impl ValueType {
     /// Registers it takes; a bit of its own area takes one bit.
@@ -27,7 +32,7 @@ impl ValueType {
     pub const fn width(self) -> u16 {
         match self {
             Self::Bit | Self::U16 | Self::S16 | Self::Bcd16 => 1,
-            Self::U32 | Self::S32 | Self::Bcd32 => 2,
+            Self::U32 | Self::S32 | Self::Bcd32 | Self::F32 => 2,
         }
     }
 
@@ -39,8 +44,8 @@ impl ValueType {
             Self::S16 => vec![Raw(-0x8000)],
             Self::U32 => vec![Raw(0xFFFF_FFFF)],
             Self::S32 => vec![Raw(-0x8000_0000)],
-            // a nibble above nine is no digit, and a bit is always one
-            Self::Bit | Self::Bcd16 | Self::Bcd32 => Vec::new(),
+            // a nibble above nine is no digit, what is not a number is none, and a bit is always one
+            Self::Bit | Self::Bcd16 | Self::Bcd32 | Self::F32 => Vec::new(),
         }
     }
 }
@@ -90,11 +95,24 @@ impl Scale {
         if num > 0 && den > 0 { Some(Self { num, den }) } else { None }
     }
 
+    /// The same for counts that are so many times as fine. `None` if it does not fit.
+    #[must_use]
+    pub fn finer(self, times: i64) -> Option<Self> {
+        self.den.checked_mul(times).and_then(|den| Self::new(self.num, den))
+    }
+
     /// A count in our units, the fraction of a unit cut off. `None` if it does not fit.
     #[must_use]
     pub fn units(self, raw: Raw) -> Option<i64> {
         let exact = i128::from(raw.0) * i128::from(self.num);
         i64::try_from(exact.div_euclid(i128::from(self.den))).ok()
+    }
+
+    /// A count in our units, half a unit rounded up. `None` if it does not fit.
+    #[must_use]
+    fn nearest(self, raw: Raw) -> Option<i64> {
+        let (num, den) = (i128::from(self.num), i128::from(self.den));
+        i64::try_from((i128::from(raw.0) * num * 2 + den).div_euclid(den * 2)).ok()
     }
 
     /// Our units as a count, rounded down: what a limit becomes.
@@ -164,7 +182,7 @@ impl Point {
             (ValueType::U16, [word, ..]) => Raw(i64::from(swap(*word))),
             (ValueType::S16, [word, ..]) => Raw(i64::from(swap(*word).cast_signed())),
             (ValueType::Bcd16, [word, ..]) => digits(u32::from(swap(*word)))?,
-            (ValueType::U32 | ValueType::S32 | ValueType::Bcd32, [first, second, ..]) => {
+            (ValueType::U32 | ValueType::S32 | ValueType::Bcd32 | ValueType::F32, [first, second, ..]) => {
                 let (high, low) = if self.order.low_word_first() {
                     (swap(*second), swap(*first))
                 } else {
@@ -174,6 +192,7 @@ impl Point {
                 match self.kind {
                     ValueType::S32 => Raw(i64::from(whole.cast_signed())),
                     ValueType::Bcd32 => digits(whole)?,
+                    ValueType::F32 => float(whole)?,
                     _ => Raw(i64::from(whole)),
                 }
             }
@@ -193,7 +212,8 @@ impl Point {
             ValueType::S32 => i32::try_from(raw.0).ok()?.cast_unsigned(),
             ValueType::Bcd16 => packed(raw, 4)?,
             ValueType::Bcd32 => packed(raw, 8)?,
-            ValueType::Bit => return None,
+            // no limit and no price is exact as a float
+            ValueType::Bit | ValueType::F32 => return None,
         };
         let low = swap(u16::try_from(whole & 0xFFFF).ok()?);
         let words = if self.kind.width() == 1 {
@@ -203,6 +223,13 @@ impl Point {
             if self.order.low_word_first() { vec![low, high] } else { vec![high, low] }
         };
         (self.raw(&words) == Some(raw)).then_some(words)
+    }
+
+    /// A count in the unit of the point: the fraction of a unit is cut off, but for a float, which is only near to the figure that is
+    /// meant and goes to the nearest. `None` if it does not fit.
+    #[must_use]
+    pub fn units(&self, raw: Raw) -> Option<i64> {
+        if self.kind == ValueType::F32 { self.scale.nearest(raw) } else { self.scale.units(raw) }
     }
 
     /// The word for a count.
@@ -233,6 +260,20 @@ fn digits(packed: u32) -> Option<Raw> {
             (tens < 10 && ones < 10).then_some(number * 100 + tens * 10 + ones)
         })
         .map(Raw)
+}
+
+/// A float as parts of 2^23, without any arithmetic of floats. What is too large, infinite or no number is no reading.
+fn float(bits: u32) -> Option<Raw> {
+    let exponent = bits >> 23 & 0xFF;
+    let fraction = i64::from(bits & 0x7F_FFFF);
+    // 2^23 parts of a one, shifted by how far the exponent stands from that of a one
+    let (whole, exponent) = if exponent == 0 { (fraction, 1) } else { (fraction | 1 << 23, exponent) };
+    let parts = match exponent {
+        0xFF => return None,
+        127.. => whole.checked_mul(1_i64.checked_shl(exponent - 127).filter(|factor| *factor > 0)?)?,
+        _ => whole.checked_shr(127 - exponent).unwrap_or(0),
+    };
+    Some(Raw(if bits >> 31 == 1 { -parts } else { parts }))
 }
 
 fn packed(raw: Raw, most: u32) -> Option<u32> {
@@ -290,6 +331,45 @@ mod tests {
         assert_eq!(point(ValueType::Bcd16, Order::Abcd).raw(&[0x12A4]), None);
         assert_eq!(point(ValueType::U16, Order::Abcd).registers(Raw(-1)), None);
         assert_eq!(point(ValueType::U16, Order::Abcd).registers(Raw(65_536)), None);
+    }
+
+    #[test]
+    fn a_float_is_read_without_arithmetic_of_floats_and_goes_to_the_nearest_unit() {
+        let of = |num: i64, den: i64| {
+            let scale = Scale::new(num, den << FLOAT_DIGITS).expect("positive");
+            Point { scale, writable: false, ..point(ValueType::F32, Order::Abcd) }
+        };
+        let words = |value: f32| {
+            value.to_be_bytes().as_chunks().0.iter().map(|pair| u16::from_be_bytes(*pair)).collect::<Vec<_>>()
+        };
+        let units = |point: &Point, value: f32| point.raw(&words(value)).and_then(|raw| point.units(raw));
+        let litres = of(1_000, 1);
+        for (value, ml) in [
+            (1_234.5, Some(1_234_500)),
+            (26.846, Some(26_846)),
+            (0.001, Some(1)),
+            (0.0004, Some(0)),
+            (-0.0, Some(0)),
+            (-2.5, Some(-2_500)),
+            (98_765_432.0, Some(98_765_432_000)),
+            (f32::MIN_POSITIVE, Some(0)),
+            (2.0e12, None),
+            (f32::MAX, None),
+            (f32::INFINITY, None),
+            (f32::NAN, None),
+        ] {
+            assert_eq!(units(&litres, value), ml, "{value}");
+        }
+        // each amount to the cent comes out as itself, though hardly one is exact as a float
+        let cents = of(100, 1);
+        for cent in 0..100_000_i64 {
+            let value = cent as f32 / 100.0;
+            assert_eq!(units(&cents, value), Some(cent), "{value}");
+        }
+        // SUTO's example of the forecourt sheet, low word first
+        let swapped = Point { order: Order::Cdab, ..of(100_000, 1) };
+        assert_eq!(swapped.raw(&[0x0A11, 0x42C5]).and_then(|raw| swapped.units(raw)), Some(9_851_966));
+        assert_eq!(litres.registers(Raw(1)), None);
     }
 
     #[test]

@@ -25,6 +25,8 @@ const REFRESH: Duration = Duration::from_millis(500);
 const BLIND_AFTER: u32 = 2;
 /// Questions without an answer until the device counts as lost, if the time is over too.
 const LOST_AFTER: u32 = 3;
+/// The valve's contactor follows its relay within this time (Modbus sheet, section 4).
+const CONTACTOR_MOVES: Duration = Duration::from_millis(500);
 /// Writes of the valve that show no effect.
 const MOST_WRITES: u8 = 3;
 /// A counter so near its end wraps; one that falls back from elsewhere was reset.
@@ -70,6 +72,7 @@ enum Ask {
     Valve,
     Nozzle,
     Esd,
+    Contactor,
     Overflow,
     Counter,
     Open,
@@ -82,7 +85,7 @@ impl Ask {
     const fn device(self) -> usize {
         match self {
             Self::Overflow | Self::Counter | Self::StoreOverflow => 0,
-            Self::Valve | Self::Nozzle | Self::Esd | Self::Open | Self::Close => 1,
+            Self::Valve | Self::Nozzle | Self::Esd | Self::Contactor | Self::Open | Self::Close => 1,
         }
     }
 }
@@ -140,6 +143,8 @@ pub struct PulseDriver {
     bouncing: Option<Instant>,
     esd_read: bool,
     tripped: bool,
+    /// The contactor is not where the relay is, since then.
+    contactor_off: Option<Instant>,
     turn: u8,
     /// With the counter and with the board.
     contacts: [Contact; 2],
@@ -187,6 +192,7 @@ impl PulseDriver {
             bouncing: None,
             esd_read: false,
             tripped: false,
+            contactor_off: None,
             turn: 0,
             contacts: [Contact::default(); 2],
         }
@@ -197,7 +203,7 @@ impl PulseDriver {
         (self.wanted_open, self.valve, self.closes) = (false, None, 0);
         (self.overflow, self.overflow_due, self.counter) = (None, false, None);
         (self.nozzle_out, self.bouncing, self.esd_read) = (None, None, false);
-        (self.still, self.found_open) = (None, false);
+        (self.still, self.found_open, self.contactor_off) = (None, false, None);
         self.told.begin_read_in();
     }
 
@@ -320,13 +326,15 @@ impl PulseDriver {
         if matches!(self.phase, Phase::Running { .. }) && now.since(self.refreshed) >= REFRESH {
             return Ask::Open;
         }
-        let turn = (self.turn + 1) % 4;
+        let turn = (self.turn + 1) % 5;
         let (switch, esd) = (has(Role::NozzleSwitch), has(Role::EsdTripped));
+        let contactor = has(Role::ContactorFeedback);
         self.turn = turn;
         match turn {
             1 if switch && !matches!(self.phase, Phase::Opening { .. }) => Ask::Nozzle,
             2 if esd && !matches!(self.phase, Phase::Opening { .. }) => Ask::Esd,
             3 if matches!(self.phase, Phase::Ready) => Ask::Valve,
+            4 if contactor && !matches!(self.phase, Phase::Opening { .. }) => Ask::Contactor,
             _ => Ask::Counter,
         }
     }
@@ -336,6 +344,7 @@ impl PulseDriver {
             Ask::Valve | Ask::Open | Ask::Close => Role::ValveMain,
             Ask::Nozzle => Role::NozzleSwitch,
             Ask::Esd => Role::EsdTripped,
+            Ask::Contactor => Role::ContactorFeedback,
             Ask::Overflow | Ask::StoreOverflow => Role::PulseOverflow,
             Ask::Counter => Role::PulseCounter,
         };
@@ -376,6 +385,7 @@ impl PulseDriver {
         let role = match ask {
             Ask::Nozzle => Role::NozzleSwitch,
             Ask::Esd => Role::EsdTripped,
+            Ask::Contactor => Role::ContactorFeedback,
             Ask::Overflow => Role::PulseOverflow,
             Ask::Counter => Role::PulseCounter,
             _ => Role::ValveMain,
@@ -390,6 +400,7 @@ impl PulseDriver {
             (Ask::Valve, Some(on)) => self.handle_valve(on == 1),
             (Ask::Nozzle, Some(on)) => self.handle_nozzle(on == 1, now),
             (Ask::Esd, Some(on)) => self.handle_esd(on == 1),
+            (Ask::Contactor, Some(on)) => self.handle_contactor(on == 1, now),
             (Ask::Overflow, count) => {
                 self.overflow = Some(count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0))
             }
@@ -450,6 +461,25 @@ impl PulseDriver {
             self.told.raise(alarm::FAULT, "the emergency stop is tripped: reset it on site, then examine".into(), true);
             self.close();
         }
+    }
+
+    /// The relay was read back before: the contactor behind it must be where it is.
+    fn handle_contactor(&mut self, closed: bool, now: Instant) {
+        if self.valve.is_none_or(|open| open == closed) {
+            self.contactor_off = None;
+            return;
+        }
+        let since = *self.contactor_off.get_or_insert(now);
+        if now.since(since) < CONTACTOR_MOVES {
+            return;
+        }
+        let text = if closed {
+            "the valve's contactor stays on with its relay off: fuel may still flow"
+        } else {
+            "the valve's contactor does not follow its relay: look at its coil and wiring"
+        };
+        self.told.raise(alarm::CONTACTOR, text.into(), true);
+        self.close();
     }
 
     fn handle_counter(&mut self, count: u32, now: Instant) {

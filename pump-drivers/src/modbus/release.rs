@@ -41,6 +41,11 @@ pub(super) struct Releasing {
 }
 
 impl Releasing {
+    /// Whether a command may have gone out before: the device may have begun anew since, and a release that waits must not be disturbed.
+    pub const fn reads_setup_first(&self) -> bool {
+        self.authorises > 0
+    }
+
     /// The command that is wanted now; [`Verb::Clear`] stands for the setup, none for a look.
     pub fn wants(&self) -> Option<Verb> {
         match self.step {
@@ -196,8 +201,9 @@ impl ModbusDriver {
                 Some(Outcome::Refused) => {
                     self.refuse(Refusal::Faulty("the dispenser refused to be released".into()));
                 }
+                // what was silent may have been without power: the limit must stand there still
                 Some(Outcome::NotArrived) if releasing.authorises < MOST_AUTHORISES => {
-                    releasing.step = Step::Command;
+                    releasing.step = Step::Setup;
                     self.pursue();
                 }
                 Some(Outcome::NotArrived) => self.refuse(Refusal::NoEffect),

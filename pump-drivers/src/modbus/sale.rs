@@ -142,6 +142,8 @@ impl ModbusDriver {
             Phase::Releasing(releasing) => match releasing.wants() {
                 Some(Verb::Clear) => {
                     let write = Write::new(&self.habits.profile, releasing.setup.clone(), true);
+                    let first = releasing.reads_setup_first();
+                    let write = write.map(|write| if first { write.reading_first() } else { write });
                     write.map(|write| Activity::Write(write, Aim::Preset)).or(poll)
                 }
                 Some(verb) => self.order(verb, now),

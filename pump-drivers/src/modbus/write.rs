@@ -66,6 +66,14 @@ impl Write {
         })
     }
 
+    /// The same, but what stands there is read first, and written only where it is something else.
+    #[must_use]
+    pub fn reading_first(mut self) -> Self {
+        (self.anew, self.verify) = (false, true);
+        self.begin_check();
+        self
+    }
+
     /// The request to be made now.
     #[must_use]
     pub fn question(&self) -> Option<Question> {

@@ -447,6 +447,11 @@ impl Driver for TwoWireDriver {
         Some(Exchange { bytes: vec![Command::Status.word(self.pump)], expect: Expect::Answer })
     }
 
+    /// A state bears the pump's number; blocks do not.
+    fn answer_is_marked(&self) -> bool {
+        matches!(self.asked, Asked::Status | Asked::DataNext)
+    }
+
     fn handle_answer(&mut self, bytes: &[u8], now: Instant) -> Progress {
         let mut bad = None;
         for (at, word) in bytes.iter().enumerate() {

@@ -154,7 +154,7 @@ pub fn line_settings() -> LineSettings {
         longest_answer: 300,
         comm_lost: Duration::from_secs(3),
         offline_after: 5,
-        probe_at_least: Duration::from_millis(4_000),
+        probe_at_least: Duration::from_millis(3_500),
         ..LineSettings::default()
     }
 }

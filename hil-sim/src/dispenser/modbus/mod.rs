@@ -5,6 +5,7 @@ pub mod frame;
 mod head;
 pub mod map;
 pub mod quirks;
+pub mod retrofit;
 
 use super::physics::{Pump, PumpConfig, Totalisers};
 use super::record::{Moment, Violation};

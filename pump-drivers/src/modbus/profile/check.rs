@@ -47,8 +47,21 @@ pub(super) fn check(
                 needs(&[Role::TotalVolume], "there is nothing to collect without it or sale-sequence");
             }
         }
-        Kind::Pulses => needs(&[Role::PulseCounter], "volume comes from it"),
-        Kind::Outputs => needs(&[Role::ValveMain], "without a valve there is nothing to open"),
+        Kind::Pulses => {
+            needs(&[Role::PulseCounter], "volume comes from it");
+            pulses(points, report);
+        }
+        Kind::Outputs => {
+            needs(&[Role::ValveMain], "without a valve there is nothing to open");
+            for role in [Role::ValveSlow, Role::PumpEnable, Role::Light, Role::Buzzer] {
+                if let Some((_, at)) = points.get(&role) {
+                    report.error(
+                        at,
+                        "is not switched by this version: leave it out, and wire it to the relay of valve-main",
+                    );
+                }
+            }
+        }
     }
     if let Some((_, at)) = points.get(&Role::SaleAck)
         && !points.contains_key(&Role::SaleSequence)
@@ -154,7 +167,25 @@ fn dispenser(points: &Points, limits: &Limits, report: &Report<'_>) {
             report.error(at, "values has neither volume nor amount");
         }
     }
+    for role in [Role::Volume, Role::Amount] {
+        if let Some((_, at)) = points.get(&role).filter(|(point, _)| point.kind == ValueType::F32) {
+            report.error(at, "a limit is counted as this point is, and none is exact as a float");
+        }
+    }
     together(&[Role::State, Role::Volume, Role::Amount], "the live values", points, limits, report);
+}
+
+fn pulses(points: &Points, report: &Report<'_>) {
+    if let Some((point, at)) = points.get(&Role::PulseCounter)
+        && point.kind != ValueType::U32
+    {
+        report.error(at, "a counter begins anew after 2^32 pulses, any other jump back is a reset: u32");
+    }
+    if let Some((point, at)) = points.get(&Role::PulseOverflow)
+        && point.kind != ValueType::U16
+    {
+        report.error(at, "is one register, written at once: u16");
+    }
 }
 
 /// Values that belong together are read in one request, or a sale may tear; a guard that is read before and after serves as well.

@@ -4,7 +4,7 @@ use super::check;
 use super::role::{Role, Unit};
 use super::walk::{Place, Problem, Report, Section};
 use super::{Kind, Limits, Parity, Profile, Wiring};
-use crate::modbus::point::{Order, Point, Raw, Scale, ValueType};
+use crate::modbus::point::{FLOAT_DIGITS, Order, Point, Raw, Scale, ValueType};
 use crate::modbus::wire::Area;
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use toml::de::DeTable;
 
 const AREAS: [(&str, Area); 4] =
     [("coil", Area::Coil), ("discrete", Area::Discrete), ("input", Area::Input), ("holding", Area::Holding)];
-const TYPES: [(&str, ValueType); 7] = [
+const TYPES: [(&str, ValueType); 8] = [
     ("bit", ValueType::Bit),
     ("u16", ValueType::U16),
     ("s16", ValueType::S16),
@@ -20,6 +20,7 @@ const TYPES: [(&str, ValueType); 7] = [
     ("s32", ValueType::S32),
     ("bcd16", ValueType::Bcd16),
     ("bcd32", ValueType::Bcd32),
+    ("f32", ValueType::F32),
 ];
 const ORDERS: [(&str, Order); 6] = [
     ("ABCD", Order::Abcd),
@@ -136,7 +137,7 @@ fn point(mut section: Section<'_, '_>, role: Role) -> Option<Point> {
     section.missing("area", "coil, discrete, input or holding");
     section.missing("address", "the address on the wire, from 0 (the document's 40011 is 10)");
     if kind.is_none() {
-        section.missing("type", "u16, s16, u32, s32, bcd16, bcd32, or bit");
+        section.missing("type", "u16, s16, u32, s32, bcd16, bcd32, f32, or bit");
     }
     let (area, kind) = (area?, kind?);
     let at = |key: &str| section.place_of(key);
@@ -186,6 +187,17 @@ fn point(mut section: Section<'_, '_>, role: Role) -> Option<Point> {
             None
         }
     };
+    let float = kind == ValueType::F32;
+    if float && (role.is_written() || access == Some(true)) {
+        report.error(&at("type"), "a float is only read: no limit and no price is exact as one");
+    } else if float && role.unit() == Unit::Plain {
+        report.error(&at("type"), "a number or a word has no fraction: a float is for ml, minor and micros");
+    }
+    let parts = if float { 1 << FLOAT_DIGITS } else { 1 };
+    let finer = scale.and_then(|scale| scale.finer(parts));
+    if scale.is_some() && finer.is_none() {
+        report.error(&at("scale"), "the second number is too large for a float");
+    }
     let values = read_values(values, role, &at("values"), report);
     if role == Role::Identity && expect.is_none() {
         report.error(&at("expect"), "is missing: the value that tells the right device");
@@ -206,9 +218,12 @@ fn point(mut section: Section<'_, '_>, role: Role) -> Option<Point> {
         address,
         kind,
         order: order.unwrap_or_default(),
-        scale: scale?,
+        scale: finer?,
         writable,
-        invalid: invalid.map_or_else(|| kind.invalid(), |all| all.into_iter().map(Raw).collect()),
+        invalid: invalid.map_or_else(
+            || kind.invalid(),
+            |all| all.into_iter().filter_map(|count| count.checked_mul(parts).map(Raw)).collect(),
+        ),
         values,
         bit: bit.and_then(|bit| u8::try_from(bit).ok()),
         active_low,
