@@ -120,10 +120,7 @@ impl PortFault {
     /// Whether the port is there and only does not take the rate or parity.
     #[must_use]
     pub fn is_setting(&self) -> bool {
-        match self {
-            Self::Setting { .. } | Self::Rate { .. } => true,
-            _ => false,
-        }
+        matches!(self, Self::Setting { .. } | Self::Rate { .. })
     }
 
     /// Whether another program has the port: it is marked exclusive (EBUSY), or locked, which holds for root too.
