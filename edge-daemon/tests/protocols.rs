@@ -112,3 +112,26 @@ fn trace_decodes_each_line_by_its_own_protocol() {
         assert_eq!(told(&found[1]["decoded"], at), expected, "{word}");
     }
 }
+
+#[test]
+fn a_ring_without_its_configuration_is_decoded_by_what_it_is_said_to_speak_and_never_by_a_guess() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (recorder, thread) = start(&home.path().join("trace"), 4, 1 << 20).expect("starts");
+    let (protocol, _, pump, at, expected) = FRAMES[2];
+    let frame_at = TraceTime::from_unix_us(1_795_262_400_000_000);
+    let bytes = bytes_of(pump).expect("hex");
+    recorder.record(Entry::Frame { at: frame_at, line: "island-1".into(), verdict: Verdict::Good, bytes }, None);
+    drop(recorder);
+    thread.join().expect("ends");
+    let data = home.path().to_str().expect("UTF-8");
+    let ask = |more: &[&str]| {
+        let command = [&["trace", "--data", data, "--json", "--decode"], more].concat();
+        std::process::Command::new(env!("CARGO_BIN_EXE_edgectl")).args(command).output().expect("runs")
+    };
+    let unsaid = ask(&[]);
+    assert_eq!(unsaid.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&unsaid.stderr).contains("--protocol"), "{unsaid:?}");
+    let said = ask(&["--protocol", protocol.word()]);
+    let found = values(&String::from_utf8_lossy(&said.stdout));
+    assert_eq!(told(&found[0]["decoded"], at), expected, "{found:?}");
+}

@@ -36,6 +36,12 @@ impl Protocol {
         }
     }
 
+    /// The one with a word, if there is such a one.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(known, _)| *known == word).map(|(_, protocol)| protocol)
+    }
+
     /// What its heads have room for.
     #[must_use]
     pub fn rules(self) -> Rules {

@@ -5,6 +5,7 @@ use forecourt::ids::Grade;
 use forecourt::units::Volume;
 use hil_sim::dispenser::calculator::{Decimals, PriceDigits};
 use hil_sim::dispenser::flow::FlowProfile;
+use hil_sim::dispenser::modbus::frame::Framing;
 use hil_sim::dispenser::physics::{NozzleConfig, PumpConfig};
 use hil_sim::dispenser::record::Wrong;
 use hil_sim::dispenser::{Action, Address, NozzleIndex};
@@ -40,7 +41,7 @@ impl Line {
         let mut wire = Wire::new(config, &Prng::new(7));
         for (nth, late_ms) in devices {
             let turnaround = bus::turnaround(protocol) + Duration::from_millis(*late_ms);
-            wire.connect(bus::dispenser(protocol, bus::address(protocol, *nth), turnaround, pump()));
+            wire.connect(bus::dispenser(protocol, bus::address(protocol, *nth), turnaround, Framing::Rtu, pump()));
         }
         let served = Served::start(wire, &Endpoint::Pty { link: port.clone() }, Epoch::start(), None).expect("a pty");
         Self { served, port, _home: home }
@@ -148,6 +149,33 @@ fn a_dispenser_of_each_protocol_tells_what_it_is_and_its_stanza_is_pasted_as_it_
 }
 
 #[test]
+fn modbus_tcp_is_asked_at_any_port_where_its_framing_is_named() {
+    let mut wire = Wire::new(WireConfig::clean(), &Prng::new(7));
+    let turnaround = bus::turnaround(Protocol::Modbus);
+    wire.connect(bus::dispenser(Protocol::Modbus, Address(1), turnaround, Framing::Tcp, pump()));
+    let listen = "127.0.0.1:0".parse().expect("an address");
+    let served = Served::start(wire, &Endpoint::Tcp { listen }, Epoch::start(), None).expect("served");
+    let port = format!("tcp://{}", served.listens_on().expect("an address"));
+    let probe = |port: &str, more: &[&str]| {
+        let usual = ["--listen", "1", "--answer-ms", "400", "--addresses", "1-2", "--profile", "generic-dispenser"];
+        edgectl().args(["probe", port]).args(usual).args(more).stdin(Stdio::null()).output().expect("runs")
+    };
+    let output = probe(&port, &["--framing", "tcp"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert!(text.contains("81234500") && text.contains("framing = \"tcp\""), "{text}");
+    let home = tempfile::tempdir().expect("a directory");
+    let stanza = &text[text.find("[[line]]").expect("a stanza")..];
+    let checked = validate(&station_with(stanza, home.path()));
+    assert_eq!(checked.status.code(), Some(0), "{}\n{stanza}", errors(&checked));
+    // Frames with a check sum are noise to it.
+    assert_eq!(probe(&port, &["--framing", "rtu"]).status.code(), Some(66));
+    let serial = probe("/dev/ttyS99", &["--framing", "tcp"]);
+    assert_eq!(serial.status.code(), Some(64), "{}", errors(&serial));
+    assert!(errors(&serial).contains("needs a port tcp://"), "{}", errors(&serial));
+}
+
+#[test]
 fn text_for_people_names_the_dispenser_and_ends_with_the_stanza() {
     let line = Line::new(Protocol::GasKitLink, &[(0, 0), (1, 0)], |_| {});
     line.served.handle().act(DeviceId(1), Action::Lift(NozzleIndex(1)));
@@ -205,4 +233,50 @@ fn progress_is_shown_on_a_terminal() {
     let shown = String::from_utf8_lossy(&shown[..count]).into_owned();
     assert!(shown.contains("gaskitlink at 9600 8N1") && shown.contains("address"), "{shown:?}");
     assert!(shown.contains("\r\x1b[K"), "one line that is written over: {shown:?}");
+}
+
+/// A device by pymodbus, which shares nothing with ours; `None` where that is not installed.
+fn foreign_device(framer: &str) -> Option<(Foreign, String)> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let local = || format!("{root}/target/pymodbus/bin/python");
+    let python = std::env::var("MODBUS_PYTHON").unwrap_or_else(|_| local());
+    let there = Command::new(&python).args(["-c", "import pymodbus"]).stderr(Stdio::null()).status();
+    if !there.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no pymodbus; ./run test says how to install it");
+        return None;
+    }
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let script = format!("{root}/pump-drivers/tests/data/pymodbus_device.py");
+    let child = Command::new(python).args([&script, &free.port().to_string(), framer]).spawn().expect("starts");
+    let device = Foreign(child);
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    while std::net::TcpStream::connect(free).is_err() {
+        assert!(std::time::Instant::now() < until, "pymodbus does not listen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Some((device, format!("tcp://{free}")))
+}
+
+struct Foreign(std::process::Child);
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_device_that_no_one_here_wrote_is_found_with_its_first_registers() {
+    for (framer, framing) in [("rtu", "rtu"), ("socket", "tcp")] {
+        let Some((_device, port)) = foreign_device(framer) else { return };
+        let asked = ["--framing", framing, "--addresses", "9", "--listen", "1", "--answer-ms", "400", "--json"];
+        let output = edgectl().args(["probe", &port]).args(asked).stdin(Stdio::null()).output().expect("runs");
+        assert_eq!(output.status.code(), Some(0), "{framing}: {}", errors(&output));
+        let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let [one] = document["found"].as_array().expect("a list").as_slice() else { panic!("{framing}: {document}") };
+        assert_eq!((one["protocol"].as_str(), one["address"].as_u64()), (Some("modbus"), Some(9)), "{framing}");
+        let told = one.to_string();
+        assert!(told.contains("holding from 0: 1000 1001 1002 1003 1004 1005 1006 1007"), "{framing}: {told}");
+    }
 }

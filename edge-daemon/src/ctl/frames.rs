@@ -71,6 +71,8 @@ fn next_line(input: &mut dyn BufRead) -> std::io::Result<Option<Result<String, S
 pub(super) struct Wanted {
     pub line: Option<String>,
     pub decode: bool,
+    /// What the lines speak, where no configuration tells.
+    pub protocol: Option<Protocol>,
     pub json: bool,
     pub follow: bool,
 }
@@ -86,6 +88,10 @@ pub(super) fn trace(
         (None, Some(config)) => config.trace.directory.clone(),
         (None, None) => return Err(Failure::new(exit::USAGE, "name --data or --config".into())),
     };
+    if wanted.decode && config.is_none() && wanted.protocol.is_none() {
+        let text = "what a line speaks stands in the configuration: name that with --config, or what they speak with --protocol";
+        return Err(Failure::new(exit::USAGE, text.into()));
+    }
     if let (Some(config), Some(name)) = (config, &wanted.line)
         && config.lines.iter().all(|line| line.name != *name)
     {
@@ -126,8 +132,8 @@ fn show(entry: &Entry, config: Option<&Config>, wanted: &Wanted, out: &mut dyn W
     if wanted.line.as_ref().is_some_and(|name| name != line) {
         return Ok(());
     }
-    let protocol = protocol_of(config, line);
-    let meaning = (wanted.decode && !bytes.is_empty()).then(|| meaning(protocol, verdict, bytes));
+    let protocol = protocol_of(config, line, wanted).filter(|_| !bytes.is_empty());
+    let meaning = protocol.map(|protocol| meaning(protocol, verdict, bytes));
     let why = if let Verdict::Bad(why) = verdict { Some(why.as_str()) } else { None };
     if wanted.json {
         let mut value = json!({
@@ -164,8 +170,7 @@ fn show_repeat(repeat: &Repeat, config: Option<&Config>, wanted: &Wanted, out: &
         return Ok(());
     }
     let slowest_us = u64::try_from(slowest.as_micros()).unwrap_or(u64::MAX);
-    let protocol = protocol_of(config, line);
-    let meanings = wanted.decode.then(|| {
+    let meanings = protocol_of(config, line, wanted).map(|protocol| {
         let answer = (!answer.is_empty()).then(|| meaning(protocol, verdict, answer));
         (meaning(protocol, asked, sent), answer)
     });
@@ -198,9 +203,10 @@ fn show_repeat(repeat: &Repeat, config: Option<&Config>, wanted: &Wanted, out: &
     Ok(())
 }
 
-fn protocol_of(config: Option<&Config>, line: &str) -> Protocol {
+/// What a line speaks whose frames are to be decoded; of one that is not in the configuration any more, nobody knows.
+fn protocol_of(config: Option<&Config>, line: &str, wanted: &Wanted) -> Option<Protocol> {
     let known = config.and_then(|config| config.lines.iter().find(|known| known.name == line));
-    known.map_or(Protocol::Dart, |line| line.protocol)
+    known.map(|line| line.protocol).or(wanted.protocol).filter(|_| wanted.decode)
 }
 
 fn meaning(protocol: Protocol, verdict: &Verdict, bytes: &[u8]) -> Value {

@@ -149,6 +149,9 @@ enum Command {
         /// With the meaning of each frame
         #[arg(long)]
         decode: bool,
+        /// What the lines speak, where --data names a ring without its configuration
+        #[arg(long, value_parser = PossibleValuesParser::new(Protocol::ALL.map(|(word, _)| word)))]
+        protocol: Option<String>,
         /// One JSON object for each frame
         #[arg(long)]
         json: bool,
@@ -300,8 +303,7 @@ fn run(command: Command, out: &mut dyn Write, bold: bool) -> Result<ExitCode, Fa
             return Ok(ExitCode::from(doctor::run(&directory, config.as_ref(), quick, json, out)?));
         }
         Command::Decode { protocol, direction, stream } => {
-            let known = Protocol::ALL.into_iter().find(|(word, _)| *word == protocol);
-            let Some((_, protocol)) = known else {
+            let Some(protocol) = Protocol::of_word(&protocol) else {
                 return Err(Failure::new(exit::USAGE, format!("protocol {protocol} is not known")));
             };
             frames::decode(protocol, direction, stream, &mut std::io::stdin().lock(), out)?;
@@ -312,9 +314,10 @@ fn run(command: Command, out: &mut dyn Write, bold: bool) -> Result<ExitCode, Fa
         Command::Config { what } => return control::config(&what, out),
         Command::Enrol(asked) => enrol::run(&asked, out)?,
         Command::Probe(wanted) => probe::run(&wanted, out, bold)?,
-        Command::Trace { place, follow, line, decode, json } => {
+        Command::Trace { place, follow, line, decode, protocol, json } => {
             let config = place.config()?;
-            let wanted = frames::Wanted { line, decode, json, follow };
+            let protocol = protocol.as_deref().and_then(Protocol::of_word);
+            let wanted = frames::Wanted { line, decode, protocol, json, follow };
             frames::trace(place.data.as_deref(), config.as_ref(), &wanted, out)?;
         }
     }

@@ -42,6 +42,9 @@ pub(super) struct Wanted {
     /// Register map of Modbus devices: the name of one that comes with the daemon, or a file; asks for Modbus only
     #[arg(long)]
     profile: Option<String>,
+    /// How Modbus frames come; asks for Modbus only [default: tcp at port 502 of a device server, else rtu]
+    #[arg(long)]
+    framing: Option<FramingWord>,
     /// Ends after so many seconds with what was found
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(5..=3_600))]
     seconds: u64,
@@ -66,6 +69,14 @@ enum ParityWord {
     Even,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum FramingWord {
+    /// Address and CRC, also behind a serial device server
+    Rtu,
+    /// Modbus TCP, with transaction numbers
+    Tcp,
+}
+
 /// Addresses from the first to the last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Span(u8, u8);
@@ -82,7 +93,11 @@ fn span(text: &str) -> Result<Span, String> {
 
 impl Wanted {
     fn options(&self) -> Result<Options, Failure> {
-        let modbus_only = self.profile.is_some() || self.framing() == Framing::Tcp;
+        if self.framing == Some(FramingWord::Tcp) && self.device_server().is_none() {
+            let text = format!("--framing tcp needs a port tcp://HOST:PORT, and {} is none", self.port);
+            return Err(Failure::new(exit::USAGE, text));
+        }
+        let modbus_only = self.profile.is_some() || self.framing.is_some() || self.framing() == Framing::Tcp;
         let chosen = |(word, protocol): &(&str, Protocol)| {
             let any = self.protocol.is_empty() && (!modbus_only || *protocol == Protocol::Modbus);
             any || self.protocol.iter().any(|wanted| wanted == word)
@@ -112,11 +127,13 @@ impl Wanted {
         })
     }
 
-    /// Modbus TCP has a port number of its own; behind a device server frames are those of the wire.
+    /// Modbus TCP has a port number of its own; behind a device server frames are those of the wire, unless a person knows better.
     fn framing(&self) -> Framing {
-        match self.device_server() {
-            Some(address) if address.ends_with(":502") => Framing::Tcp,
-            _ => Framing::Rtu,
+        match (self.framing, self.device_server()) {
+            (Some(FramingWord::Tcp), _) => Framing::Tcp,
+            (Some(FramingWord::Rtu), _) => Framing::Rtu,
+            (None, Some(address)) if address.ends_with(":502") => Framing::Tcp,
+            (None, _) => Framing::Rtu,
         }
     }
 
@@ -157,8 +174,13 @@ fn profile(name: &str) -> Result<(String, Arc<Profile>), Failure> {
             Failure::new(exit::NO_INPUT, text)
         })?,
     };
+    // The configuration takes whole paths only.
+    let lasting = match shipped {
+        Some(_) => name.to_owned(),
+        None => std::fs::canonicalize(name).map_or_else(|_| name.to_owned(), |path| path.display().to_string()),
+    };
     match Profile::parse(&text) {
-        Ok(profile) => Ok((name.to_owned(), Arc::new(profile))),
+        Ok(profile) => Ok((lasting, Arc::new(profile))),
         Err(problems) => {
             let problems: Vec<String> = problems.iter().map(|problem| format!("{name}: {problem}")).collect();
             Err(Failure::new(exit::CONFIG, problems.join("\n")))
