@@ -102,10 +102,12 @@ pub fn station(site: &Site, facts: &Facts, now: &Now) -> StationView {
             .iter()
             .map(|(fp, point)| PointCapabilities::new(*fp, &point.capabilities))
             .collect(),
-        mode: match facts.stopping {
-            true => Mode::Stopping,
-            false if layout.fuelling_points.values().all(|point| point.another_drives) => Mode::ListenOnly,
-            false => Mode::Normal,
+        mode: if facts.stopping {
+            Mode::Stopping
+        } else if layout.fuelling_points.values().all(|point| point.another_drives) {
+            Mode::ListenOnly
+        } else {
+            Mode::Normal
         },
         holds: if site.is_station_held() { vec![Hold::Manual] } else { Vec::new() },
         clock: ClockView { quality: now.clock, offset_ms: None },
