@@ -500,6 +500,9 @@ fn dispenser(
     if let Some(address) = &address {
         addresses.take(address);
     }
+    if let (Some(ways), Some(nozzles)) = (&ways, &nozzles) {
+        ways::check_nozzles(ways, nozzles.value.len(), &nozzles.at, report);
+    }
     let mut logical = Local::new(report, "logical nozzle", "dispenser");
     let nozzles: Vec<Option<NozzleEntry>> = nozzles?
         .value
