@@ -126,7 +126,7 @@ fn a_ring_without_its_configuration_is_decoded_by_what_it_is_said_to_speak_and_n
     let data = home.path().to_str().expect("UTF-8");
     let ask = |more: &[&str]| {
         let command = [&["trace", "--data", data, "--json", "--decode"], more].concat();
-        std::process::Command::new(env!("CARGO_BIN_EXE_edgectl")).args(command).output().expect("runs")
+        Command::new(env!("CARGO_BIN_EXE_edgectl")).args(command).output().expect("runs")
     };
     let unsaid = ask(&[]);
     assert_eq!(unsaid.status.code(), Some(64));

@@ -447,3 +447,36 @@ fn a_refused_question_is_asked_again_with_the_number_zero() {
     assert_eq!(found.report.found[0].facts.state.as_deref(), Some("filling completed"));
     assert_eq!(numbers[..3], [0, 1, 0]);
 }
+
+/// A frame of Modbus RTU with its check sum.
+fn modbus_frame(body: &[u8]) -> Vec<u8> {
+    let mut sum = 0xFFFF_u16;
+    for byte in body {
+        sum ^= u16::from(*byte);
+        for _ in 0..8 {
+            sum = if sum % 2 == 1 { (sum / 2) ^ 0xA001 } else { sum / 2 };
+        }
+    }
+    [body, &sum.to_le_bytes()].concat()
+}
+
+#[test]
+fn a_unit_that_a_gateway_hears_nothing_of_is_no_device_and_no_collision() {
+    for (there, expected) in [(Some(3), vec![3]), (None, Vec::new())] {
+        let found = probe(options(&[Protocol::Modbus]), &mut |setting, bytes| {
+            if setting != PLAIN {
+                return Vec::new();
+            }
+            let words = usize::from(bytes[5]);
+            let body = if there == Some(bytes[0]) {
+                [vec![bytes[0], bytes[1], bytes[5] * 2], vec![0; words * 2]].concat()
+            } else {
+                vec![bytes[0], bytes[1] | 0x80, 0x0B]
+            };
+            vec![(SOON, modbus_frame(&body))]
+        });
+        let addresses: Vec<u8> = found.report.found.iter().map(|found| found.address).collect();
+        assert_eq!(addresses, expected);
+        assert!(!found.words().iter().any(|word| matches!(*word, "two-devices" | "no-frame")), "{}", found.text());
+    }
+}

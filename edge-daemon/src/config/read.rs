@@ -501,6 +501,9 @@ fn dispenser(
         addresses.take(address);
     }
     let price_digits = ways.as_ref().map_or_else(|| protocol.rules(), |ways| ways.rules(protocol)).price_digits;
+    if let (Some(ways), Some(nozzles)) = (&ways, &nozzles) {
+        ways::check_nozzles(ways, nozzles.value.len(), &nozzles.at, report);
+    }
     let mut logical = Local::new(report, "logical nozzle", "dispenser");
     let nozzles: Vec<Option<NozzleEntry>> = nozzles?
         .value

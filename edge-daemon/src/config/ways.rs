@@ -1,8 +1,9 @@
 //! What a configuration says of a line and its heads that differs from protocol to protocol.
 
 use crate::config::check::for_control;
-use crate::config::walk::{Field, Found, Report, Section};
+use crate::config::walk::{Field, Found, Place, Report, Section};
 use crate::config::{Files, Parity, Protocol};
+use forecourt::units::Volume;
 use pump_drivers::head::Rules;
 use pump_drivers::modbus::profile::{Kind, Profile, SHIPPED};
 use pump_drivers::modbus::wire::Framing;
@@ -80,10 +81,15 @@ pub(super) fn read(
 /// A device with a register map; where that is a pulse counter, also the board with its valve.
 fn by_profile(framing: Framing, section: &mut Section<'_, '_>, report: &Report<'_>, files: &dyn Files) -> Option<Ways> {
     let map = profile(section.text("profile").required(report, EXPECTED), report, files);
-    let valve = section.text("valve-profile").optional().map(|found| profile(Some(found), report, files));
+    let valve = section.text("valve-profile").optional();
     let board = section.integer("valve-address", 1..=255, "").optional();
+    let run_on = section.integer("run-on-ml", 0..=1_000, " ml").optional();
     let map = map?;
     if map.value.kind != Kind::Pulses {
+        let places = [valve.map(|found| found.at), board.map(|found| found.at), run_on.map(|found| found.at)];
+        for at in places.into_iter().flatten() {
+            report.error(&at, "is for a pulse counter", "to be left out with a profile of another kind");
+        }
         return Some(Ways::Modbus(modbus::Habits { framing, ..modbus::Habits::new(map.value) }));
     }
     let (Some(valve), Some(board)) = (valve, board) else {
@@ -91,7 +97,33 @@ fn by_profile(framing: Framing, section: &mut Section<'_, '_>, report: &Report<'
         return None;
     };
     let board = u8::try_from(board.value).ok()?;
-    Some(Ways::Pulses(modbus::PulseHabits { framing, ..modbus::PulseHabits::new(map.value, valve?.value, board) }))
+    let valve = profile(Some(valve), report, files)?;
+    if valve.value.kind != Kind::Outputs {
+        report.error(
+            &valve.at,
+            "is not that of a board with relays",
+            "a profile of kind outputs, such as relay-board-p3",
+        );
+        return None;
+    }
+    let usual = modbus::PulseHabits::new(map.value, valve.value, board);
+    let run_on = run_on.map_or(usual.run_on, |found| Volume::new(found.value));
+    Some(Ways::Pulses(modbus::PulseHabits { framing, run_on, ..usual }))
+}
+
+/// Reports what a head with so many nozzles asks of its register map in vain.
+pub(super) fn check_nozzles(ways: &Ways, nozzles: usize, at: &Place, report: &Report<'_>) {
+    match ways {
+        Ways::Modbus(habits) => {
+            for problem in habits.lacking(nozzles) {
+                report.error(at, problem, "another profile, or nozzles that it has points for");
+            }
+        }
+        Ways::Pulses(_) if nozzles > 1 => {
+            report.error(at, "one counter with one valve has one nozzle", "a dispenser for each counter");
+        }
+        _ => {}
+    }
 }
 
 const EXPECTED: &str = "the name of a profile that comes with the daemon, or the path of a file";

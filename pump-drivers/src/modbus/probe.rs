@@ -42,6 +42,8 @@ struct UnitTalk {
     at: usize,
     /// All was read; what follows are checks.
     over: bool,
+    /// A gateway said that nobody answers it there.
+    nobody: bool,
     /// Bytes of the answer that the talk has.
     fed: usize,
     image: Image,
@@ -76,12 +78,12 @@ impl UnitTalk {
         facts.line_keys.push(format!("framing = \"{}\"", if framing == Framing::Tcp { "tcp" } else { "rtu" }));
         let profile = profile.map(|(_, profile)| profile);
         let wire = wire::Talk::new(framing, 0);
-        Self { unit, profile, wire, blocks, at: 0, over: false, fed: 0, image: Image::default(), facts }
+        Self { unit, profile, wire, blocks, at: 0, over: false, nobody: false, fed: 0, image: Image::default(), facts }
     }
 
     fn exchange(&mut self, at: usize) -> Option<Exchange> {
         let question = self.blocks.get(at)?.question.clone();
-        self.fed = 0;
+        (self.fed, self.nobody) = (0, false);
         let bytes = self.wire.ask(self.unit, question).ok()?;
         Some(Exchange { bytes, expect: Expect::Answer })
     }
@@ -125,6 +127,7 @@ impl Talk for UnitTalk {
             match self.wire.take(*byte) {
                 Taken::More => {}
                 Taken::Bad(why) => bad = Some(why),
+                Taken::Answer(Answer::Exception(10 | 11)) => self.nobody = true,
                 Taken::Answer(answer) => {
                     self.take(&answer);
                     self.advance();
@@ -132,7 +135,7 @@ impl Talk for UnitTalk {
                 }
             }
         }
-        bad.map_or(Heard::More, Heard::Bad)
+        if self.nobody { Heard::Nobody } else { bad.map_or(Heard::More, Heard::Bad) }
     }
 
     fn miss(&mut self) {

@@ -41,21 +41,28 @@ impl Habits {
     /// What a head asks of the profile that it does not have; empty if nothing.
     #[must_use]
     pub fn problems(&self, head: &HeadSettings) -> Vec<String> {
-        let (fp, profile) = (head.fp, &self.profile);
+        let lacking = self.lacking(head.nozzles.len());
+        lacking.into_iter().map(|problem| format!("fp {}: {problem}", head.fp)).collect()
+    }
+
+    /// What a head with so many nozzles asks of the profile that it does not have; empty if nothing.
+    #[must_use]
+    pub fn lacking(&self, nozzles: usize) -> Vec<String> {
+        let profile = &self.profile;
         let mut problems = Vec::new();
         if matches!(profile.kind, Kind::Pulses | Kind::Outputs) {
             let text = format!(
-                "fp {fp}: profile \"{}\" is no dispenser's: a counter of kind pulses and a board of kind outputs make one",
+                "profile \"{}\" is no dispenser's: a counter of kind pulses and a board of kind outputs make one",
                 profile.name
             );
             problems.push(text);
         }
-        if head.nozzles.len() > 1 && profile.kind == Kind::Dispenser {
+        if nozzles > 1 && profile.kind == Kind::Dispenser {
             if !profile.has(Role::Nozzle) {
-                problems.push(format!("fp {fp}: {} nozzles, and the map has no point nozzle", head.nozzles.len()));
+                problems.push(format!("{nozzles} nozzles, and the map has no point nozzle"));
             }
-            let lacking = Role::TOTALS.iter().take(head.nozzles.len()).filter(|role| !profile.has(**role));
-            problems.extend(lacking.map(|role| format!("fp {fp}: the map lacks {} for its nozzles", role.word())));
+            let lacking = Role::TOTALS.iter().take(nozzles).filter(|role| !profile.has(**role));
+            problems.extend(lacking.map(|role| format!("the map lacks {} for its nozzles", role.word())));
         }
         problems
     }

@@ -32,6 +32,8 @@ pub enum Heard {
     Bad(String),
     /// A good frame of another address: late, or from a device that does not keep to its own.
     Stray(u8),
+    /// Word of a gateway that nobody is at that address: as good as silence.
+    Nobody,
 }
 
 /// The talk with one address. It only reads: no price, limit, release, stop, reset or acknowledgement of a sale is ever in it.

@@ -240,7 +240,7 @@ impl Prober {
                 self.answered(waiting.check);
                 self.phase = Phase::Settling { until: now + SETTLE, surplus };
             }
-            Heard::More | Heard::Bad(_) | Heard::Stray(_) => {
+            Heard::More | Heard::Bad(_) | Heard::Stray(_) | Heard::Nobody => {
                 if !answer.is_empty() {
                     waiting.due = waiting.due.max(now + timing.inter_byte_gap + SLACK);
                 }
@@ -388,9 +388,13 @@ impl Prober {
     fn missed(&mut self, waiting: &Waiting, now: Instant) {
         let Some(asking) = &mut self.asking else { return self.end() };
         let echo = if waiting.heard.starts_with(&waiting.sent) { waiting.sent.len() } else { 0 };
-        let answer = waiting.heard[echo..].to_vec();
+        let mut answer = waiting.heard[echo..].to_vec();
         let stray = match asking.talk.hear(&answer) {
             Heard::Stray(address) => Some(address),
+            Heard::Nobody => {
+                answer.clear();
+                None
+            }
             _ => None,
         };
         let (address, seeking) = (asking.address, !asking.found);

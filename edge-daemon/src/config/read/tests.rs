@@ -358,3 +358,44 @@ fn what_is_only_listened_to_takes_no_word_on_sending_and_needs_a_protocol_with_e
                     expected mode = \"control\", or protocol dart";
     assert!(bad(&deaf).contains(expected), "{}", bad(&deaf));
 }
+
+/// The sample with a device by its register map.
+fn by_map(keys: &str) -> String {
+    GOOD.replacen("protocol = \"dart\"", "protocol = \"modbus\"", 1).replacen(
+        "address = 0x50",
+        &format!("address = 2\n{keys}"),
+        1,
+    )
+}
+
+#[test]
+fn a_pulse_counter_has_a_board_with_a_valve_and_one_nozzle() {
+    let keys = "profile = \"pulse-valve-p2\"\nvalve-profile = \"relay-board-p3\"\nvalve-address = 5\nrun-on-ml = 70";
+    let Ways::Pulses(habits) = &good(&by_map(keys)).lines[0].dispensers[0].ways else { panic!("pulses") };
+    assert_eq!((habits.board_unit, habits.run_on), (5, Volume::new(70)));
+    let alone = bad(&by_map("profile = \"pulse-valve-p2\""));
+    assert!(
+        alone.contains("is that of a pulse counter; expected valve-profile and valve-address beside it"),
+        "{alone}"
+    );
+    let other = bad(&by_map(&keys.replace("relay-board-p3", "generic-dispenser")));
+    assert!(other.contains("valve-profile: is not that of a board with relays"), "{other}");
+    let two = by_map(keys) + "[[line.dispenser.nozzle]]\nnumber = 2\nlogical = 2\ngrade = \"92\"\n";
+    assert!(bad(&two).contains("one counter with one valve has one nozzle"), "{}", bad(&two));
+}
+
+#[test]
+fn what_a_register_map_does_not_have_is_told_before_the_daemon_starts() {
+    let board = bad(&by_map("profile = \"relay-board-p3\""));
+    assert!(
+        board.contains("is no dispenser's: a counter of kind pulses and a board of kind outputs make one"),
+        "{board}"
+    );
+    let valve = bad(&by_map("profile = \"generic-dispenser\"\nvalve-address = 5"));
+    assert!(valve.contains("valve-address: is for a pulse counter"), "{valve}");
+    let unknown = bad(&by_map("profile = \"dispenser\""));
+    assert!(
+        unknown.contains("no profile \"dispenser\" comes with the daemon; expected generic-dispenser"),
+        "{unknown}"
+    );
+}
