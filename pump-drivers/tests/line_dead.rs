@@ -10,7 +10,7 @@ use forecourt::pump::{Capabilities, EndRecord, PumpCommand, PumpEvent};
 use forecourt::time::Instant;
 use forecourt::units::Volume;
 use pump_drivers::driver::{Driver, Exchange, Expect, Progress, Urgency};
-use pump_drivers::line::{Health, LineSettings, Verdict};
+use pump_drivers::line::{Echo, Health, LineSettings, Verdict};
 use pump_drivers::modbus::tcp_settings;
 use pump_drivers::modbus::wire::Framing;
 use pump_drivers::protocol::Protocol;
@@ -119,6 +119,8 @@ struct Bus {
 
 impl Bus {
     fn new(settings: LineSettings, question: usize, answer: usize, count: u8) -> Self {
+        // an answer here begins as its question does, and this wire returns nothing
+        let settings = LineSettings { echo: Echo::None, ..settings };
         let wrong = Arc::new(Mutex::new(0));
         let manner = Manner { silent: false, turnaround: Duration::from_millis(5) };
         let manners: Vec<_> = (0..count).map(|_| Arc::new(Mutex::new(manner))).collect();
