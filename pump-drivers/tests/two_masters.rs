@@ -20,6 +20,8 @@ struct Stage {
     echo: bool,
     /// The host reads so much later what it hears.
     late: Duration,
+    /// A bit of every so many echoes is turned.
+    spoils: Option<usize>,
     /// What arrives when.
     inbound: Vec<(Instant, Vec<u8>)>,
     sent: Vec<(Instant, Vec<u8>)>,
@@ -41,6 +43,7 @@ impl Stage {
             settings,
             echo: false,
             late: Duration::ZERO,
+            spoils: None,
             inbound: Vec::new(),
             sent: Vec::new(),
             told: Vec::new(),
@@ -55,7 +58,11 @@ impl Stage {
             while let Some(bytes) = self.line.poll_transmit(self.now) {
                 let done = self.now + self.settings.wire_time(bytes.len());
                 if self.echo {
-                    self.inbound.push((done + self.late, bytes.clone()));
+                    let mut returned = bytes.clone();
+                    if self.spoils.is_some_and(|every| self.sent.len() % every == 0) {
+                        returned[1] ^= 0x04;
+                    }
+                    self.inbound.push((done + self.late, returned));
                 }
                 if let Some(answer) = self.pump.hear(&bytes) {
                     let at = done + self.pump.turnaround + self.settings.wire_time(answer.len());
@@ -177,6 +184,21 @@ fn our_own_echo_is_no_other_master_where_the_host_reads_it_late() {
         stage.run(Duration::from_secs(5));
         assert_eq!(stage.alarms(), 0, "{late} ms late");
     }
+}
+
+#[test]
+fn our_own_echo_is_no_other_master_where_noise_spoils_it_and_another_is_still_noticed() {
+    let mut stage = Stage::new(LineSettings { echo: Echo::Strip, ..LineSettings::default() });
+    stage.echo = true;
+    stage.run(Duration::from_secs(5));
+    // 50 20 FA is a poll, and so is 50 24 FA
+    stage.spoils = Some(3);
+    stage.run(Duration::from_secs(20));
+    assert_eq!(stage.alarms(), 0);
+    stage.next_poll = Some(stage.now);
+    stage.run(Duration::from_secs(10));
+    assert_eq!(stage.alarms(), 1);
+    assert!(stage.line.statistics().other_master);
 }
 
 #[test]

@@ -15,6 +15,8 @@ const LATE: Duration = Duration::from_millis(500);
 
 /// So many answers in a row without an echo before them: this wire has none, and what looks like one is another's word.
 const NO_ECHO: u32 = 5;
+/// So many echoes: this wire has one for good, however noise spoils it later. Else each of ours would be another's word from then on.
+const AN_ECHO: u32 = 3;
 
 /// Tells the words of a controller from those of devices, in one protocol.
 pub trait Watch: Send {
@@ -35,6 +37,8 @@ pub(super) struct Masters {
     sent: VecDeque<(Vec<u8>, Instant)>,
     /// Answers in a row that no echo preceded.
     plain: u32,
+    /// Echoes since the port was opened.
+    echoes: u32,
     /// The last frame was an echo: the answer to it says nothing of later ones.
     echoed: bool,
     heard: VecDeque<Instant>,
@@ -43,7 +47,15 @@ pub(super) struct Masters {
 
 impl Masters {
     pub fn new(watch: Box<dyn Watch>) -> Self {
-        Self { watch, sent: VecDeque::new(), plain: 0, echoed: false, heard: VecDeque::new(), last_bytes: None }
+        Self {
+            watch,
+            sent: VecDeque::new(),
+            plain: 0,
+            echoes: 0,
+            echoed: false,
+            heard: VecDeque::new(),
+            last_bytes: None,
+        }
     }
 
     pub fn note_sent(&mut self, bytes: &[u8], until: Instant) {
@@ -56,7 +68,7 @@ impl Masters {
 
     pub fn forget(&mut self) {
         self.sent.clear();
-        (self.plain, self.echoed) = (0, false);
+        (self.plain, self.echoes, self.echoed) = (0, 0, false);
         self.heard.clear();
         self.watch.quiet();
     }
@@ -71,19 +83,26 @@ impl Masters {
         for (frame, is_masters) in self.watch.hear(bytes) {
             self.sent.retain(|(_, until)| *until >= now);
             let echo = self.sent.iter().position(|(sent, _)| *sent == frame).filter(|_| self.plain < NO_ECHO);
-            if let Some(at) = echo {
+            // a bit that noise turned in our poll makes it one to somebody else
+            let spoilt = || {
+                self.echoes >= AN_ECHO
+                    && is_masters
+                    && self.sent.front().is_some_and(|(sent, _)| sent.len() == frame.len())
+            };
+            if let Some(at) = echo.or_else(|| spoilt().then_some(0)) {
                 self.sent.drain(..=at);
                 (self.plain, self.echoed) = (0, true);
+                self.echoes = self.echoes.saturating_add(1);
                 continue;
             }
             if core::mem::take(&mut self.echoed) && !is_masters {
                 continue;
             }
-            // what comes after another word is no echo
-            if !self.sent.is_empty() && !is_masters {
-                self.plain = self.plain.saturating_add(1);
+            // Where none is known yet, what comes after another word is no echo. Where there is one, a late answer may come before it.
+            if self.echoes < AN_ECHO {
+                self.plain = self.plain.saturating_add(u32::from(!self.sent.is_empty() && !is_masters));
+                self.sent.clear();
             }
-            self.sent.clear();
             if is_masters {
                 foreign = true;
                 self.heard.push_back(now);

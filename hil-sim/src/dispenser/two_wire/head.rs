@@ -6,7 +6,11 @@ use crate::dispenser::calculator::{AmountDigits, VolumeDigits};
 use crate::dispenser::physics::{Limit, Pump, PumpEvent};
 use crate::dispenser::record::{EndCause, Moment, ReleasedBy, Violation, Wrong};
 use crate::dispenser::{Action, Address, Condition, Moments, NozzleIndex};
+use core::time::Duration;
 use forecourt::time::Instant;
+
+/// A word that came twice follows itself so soon.
+const DOUBLED: Duration = Duration::from_millis(5);
 
 /// A state of a head; its code is the high nibble of the status word.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -56,6 +60,7 @@ pub struct Head {
     record_read: bool,
     /// The state was told since the last authorise.
     looked: bool,
+    authorised_at: Option<Instant>,
     /// The end of a sale was not told yet.
     end_untold: bool,
     /// Totals before the last sale, and how often they are told yet.
@@ -77,6 +82,7 @@ impl Head {
             old_record: None,
             record_read: true,
             looked: true,
+            authorised_at: None,
             end_untold: false,
             old_totals: None,
             moments: Moments::new(),
@@ -150,7 +156,9 @@ impl Head {
     /// Releases one sale, or lets a stopped one go on.
     pub fn authorise(&mut self, word: u8, now: Instant) {
         self.handle_timeout(now);
-        if !core::mem::replace(&mut self.looked, false) {
+        // one that follows the last without a pause is a word that came twice: no controller says it so soon again
+        let doubled = self.authorised_at.replace(now).is_some_and(|at| now.since(at) <= DOUBLED);
+        if !core::mem::replace(&mut self.looked, false) && !doubled {
             self.note(Wrong::AuthoriseBlind, &[word], now);
         }
         match self.state {
