@@ -11,9 +11,9 @@ use forecourt::pump::{Preset, PumpCommand, PumpEvent, Refusal, State};
 use forecourt::units::{Currency, Money, UnitPrice, Volume};
 use pump_drivers::decimals::Decimals;
 use pump_drivers::head::HeadSettings;
-use pump_drivers::line::Verdict;
+use pump_drivers::line::{Verdict, Watch as _};
 use pump_drivers::two_wire::block::Level;
-use pump_drivers::two_wire::{TwoWireEar, alarm, line_settings};
+use pump_drivers::two_wire::{PollWatch, TwoWireEar, alarm, line_settings};
 
 const FP: FuellingPointId = FuellingPointId(7);
 const NOZZLE: NozzleId = NozzleId(71);
@@ -335,4 +335,25 @@ fn wrong_decimals_are_said_and_every_word_of_the_core_is_refused() {
     assert!(ear.events().iter().any(refused));
     let able = ear.line.capabilities().next().expect("one").1;
     assert!(!able.takes_releases() && !able.stop && !able.live_volume);
+}
+
+#[test]
+fn a_poll_that_goes_out_behind_a_block_is_ours_when_both_come_back_together() {
+    let mut watch = PollWatch::default();
+    let preset = hex("FF E5 F2 F8 E0 E0 E0 E1 E0 E0 FB E6 F0");
+    for _ in 0..10 {
+        watch.sent(&hex("27"));
+        let mut heard = watch.hear(&hex("27 D7"));
+        watch.sent(&preset);
+        watch.sent(&hex("07"));
+        heard.extend(watch.hear(&preset));
+        heard.extend(watch.hear(&hex("07 77")));
+        assert_eq!(heard.iter().filter(|(_, foreign)| *foreign).count(), 0, "{heard:02X?}");
+    }
+    // nothing comes back any more, and then another asks
+    for _ in 0..1_000 {
+        watch.sent(&hex("07"));
+    }
+    let heard: Vec<_> = (0..3).flat_map(|_| watch.hear(&hex("05 65"))).collect();
+    assert!(heard.iter().any(|(_, foreign)| *foreign), "{heard:02X?}");
 }

@@ -16,6 +16,7 @@ use core::time::Duration;
 use forecourt::pump::{EndRecord, State};
 use forecourt::time::Instant;
 use forecourt::units::Volume;
+use std::collections::VecDeque;
 
 /// Adapters hand words on so much later.
 const ADAPTER: Duration = Duration::from_millis(40);
@@ -354,13 +355,16 @@ fn judge(at: &Followed, witness: &Witness, due: bool) -> (Verdict, bool) {
     }
 }
 
+/// Words and blocks of ours whose echo may be on its way. On a loop where nothing comes back they are given up.
+const MOST_ECHOES: usize = 4;
+
 /// Finds what only a controller says: a question of somebody else and the answer to it. One word may be noise, and most words of a
 /// controller are also a pump's.
 #[derive(Default)]
 pub struct PollWatch {
     tap: Tap,
-    /// What we said last and did not hear back, and how much of it we did.
-    echo: Vec<u8>,
+    /// What we said and did not hear back yet, a block and the poll behind it perhaps, and how much of the first we did.
+    echo: VecDeque<Vec<u8>>,
     echoed: usize,
     /// We sent, and nothing was heard since.
     awaits: bool,
@@ -399,15 +403,17 @@ impl crate::line::Watch for PollWatch {
     fn hear(&mut self, bytes: &[u8]) -> Vec<(Vec<u8>, bool)> {
         self.awaits &= bytes.is_empty();
         for word in bytes {
-            if self.echo.get(self.echoed) == Some(word) {
+            if let Some(said) = self.echo.front().filter(|said| said.get(self.echoed) == Some(word)) {
                 self.echoed += 1;
-                if self.echoed == self.echo.len() {
-                    self.frames.push((core::mem::take(&mut self.echo), false));
+                if self.echoed == said.len() {
+                    self.frames.extend(self.echo.pop_front().map(|said| (said, false)));
+                    self.echoed = 0;
                 }
                 continue;
             }
             // an echo comes first or not at all
             self.echo.clear();
+            self.echoed = 0;
             let mut found = Vec::new();
             self.tap.push(*word, &mut found);
             self.note(found);
@@ -425,12 +431,17 @@ impl crate::line::Watch for PollWatch {
         self.note(found);
         self.tap.lapse();
         self.echo.clear();
+        self.echoed = 0;
     }
 
     fn sent(&mut self, bytes: &[u8]) {
         self.drives = true;
         self.tap.say(bytes);
         (self.ours, self.awaits) = (true, true);
-        (self.echo, self.echoed) = (bytes.to_vec(), 0);
+        if self.echo.len() >= MOST_ECHOES {
+            self.echo.clear();
+            self.echoed = 0;
+        }
+        self.echo.push_back(bytes.to_vec());
     }
 }
