@@ -59,7 +59,7 @@ impl Stage {
                 let done = self.now + self.settings.wire_time(bytes.len());
                 if self.echo {
                     let mut returned = bytes.clone();
-                    if self.spoils.is_some_and(|every| self.sent.len() % every == 0) {
+                    if self.spoils.is_some_and(|every| self.sent.len().is_multiple_of(every)) {
                         returned[1] ^= 0x04;
                     }
                     self.inbound.push((done + self.late, returned));
