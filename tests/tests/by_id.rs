@@ -147,8 +147,12 @@ impl Station {
     }
 }
 
+/// The tests take the system's lowest pty numbers, and each would take those that the other waits for.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test]
 async fn an_adapter_pulled_while_fuel_flows_comes_back_under_another_number_and_the_sale_is_the_pumps_own_and_once() {
+    let _alone = ALONE.lock().await;
     let station = Station::start().await;
     let order = station.fuel(ONE).await;
     let (line, old) = (station.stage.pumps.line(0).expect("a line"), station.number_of(0));
@@ -172,6 +176,7 @@ async fn an_adapter_pulled_while_fuel_flows_comes_back_under_another_number_and_
 
 #[tokio::test]
 async fn two_adapters_that_swap_their_numbers_do_not_swap_their_pumps() {
+    let _alone = ALONE.lock().await;
     let station = Station::start().await;
     let order = station.fuel(ONE).await;
     let old = [station.number_of(0), station.number_of(1)];

@@ -18,7 +18,7 @@ fn per_cent(permille: Option<i64>) -> String {
 fn shares(title: &str, shares: &[Share], name: impl Fn(&str) -> String) -> Markup {
     html! {
         section.card {
-            h2 { "Paid orders by " (title) }
+            h2 { "Paid orders by " (title.to_lowercase()) }
             @if shares.is_empty() { p.empty { "No order was paid on this day." } } @else {
                 div.scroll { table {
                     thead { tr { th { (title) } th.figure { "Paid" } th.figure { "Fuelled" } th.figure { "No fuel" } th.figure { "Open" } th.figure { "Fuelled of ended" } th.figure { "Litres" } th.figure { "Pump, yuan" } } }
@@ -63,7 +63,7 @@ pub async fn day(State(shared): State<Arc<Shared>>, Query(which): Query<WhichDay
                 } }
             }
         }
-        (shares("station", &stations, same)) (shares("hour", &hours, same)) (shares("grade", &grades, grade))
+        (shares("Station", &stations, same)) (shares("Hour", &hours, same)) (shares("Grade", &grades, grade))
         section.card {
             h2 { "Who invites" }
             @if distributors.is_empty() { p.empty { "Nobody was invited yet." } } @else {
