@@ -4,10 +4,10 @@ use super::Echo;
 use std::collections::VecDeque;
 
 /// So many answers in a row before which nothing of ours came back: this wire has no echo.
-const NO_ECHO: u8 = 5;
+pub(super) const NO_ECHO: u8 = 5;
 /// So many answers before which all of ours came back: this wire has one for good, however noise spoils it later. Were it believed
 /// away, 67, our question for the money of pump 7, would come back as its word that it is idle.
-const AN_ECHO: u8 = 3;
+pub(super) const AN_ECHO: u8 = 3;
 
 /// Takes off what comes back.
 pub(super) struct EchoFilter {

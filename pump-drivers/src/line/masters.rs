@@ -1,5 +1,6 @@
 //! Whether somebody else drives this wire: two masters spoil each other's talk, and nobody knows whose release stands in a pump.
 
+use super::echo::{AN_ECHO, NO_ECHO};
 use core::time::Duration;
 use forecourt::time::Instant;
 use std::collections::VecDeque;
@@ -12,11 +13,6 @@ const MOST_SENT: usize = 8;
 
 /// An echo may be so late on a busy host: it is judged when it is read, not when it stood on the wire.
 const LATE: Duration = Duration::from_millis(500);
-
-/// So many answers in a row without an echo before them: this wire has none, and what looks like one is another's word.
-const NO_ECHO: u32 = 5;
-/// So many echoes: this wire has one for good, however noise spoils it later. Else each of ours would be another's word from then on.
-const AN_ECHO: u32 = 3;
 
 /// Tells the words of a controller from those of devices, in one protocol.
 pub trait Watch: Send {
@@ -35,10 +31,10 @@ pub(super) struct Masters {
     watch: Box<dyn Watch>,
     /// Ours, and until when an adapter may bring them back. An echo comes before the answer.
     sent: VecDeque<(Vec<u8>, Instant)>,
-    /// Answers in a row that no echo preceded.
-    plain: u32,
-    /// Echoes since the port was opened.
-    echoes: u32,
+    /// Answers in a row that no echo preceded: from [`NO_ECHO`] on, what looks like one is another's word.
+    plain: u8,
+    /// Echoes since the port was opened: from [`AN_ECHO`] on, noise that spoils one does not make it another's word.
+    echoes: u8,
     /// The last frame was an echo: the answer to it says nothing of later ones.
     echoed: bool,
     heard: VecDeque<Instant>,
@@ -100,7 +96,7 @@ impl Masters {
             }
             // Where none is known yet, what comes after another word is no echo. Where there is one, a late answer may come before it.
             if self.echoes < AN_ECHO {
-                self.plain = self.plain.saturating_add(u32::from(!self.sent.is_empty() && !is_masters));
+                self.plain = self.plain.saturating_add(u8::from(!self.sent.is_empty() && !is_masters));
                 self.sent.clear();
             }
             if is_masters {
